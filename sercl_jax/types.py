@@ -1,0 +1,92 @@
+"""What the parts hand to each other: every field with its shape and the meaning of padding.
+
+Letters used everywhere: B batch, S samples, T frames, N nodes, E edges, F features, D model width, L layers,
+K classes.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+SAMPLE_RATE = 16_000  # Hz; every record is resampled to it
+
+# Trees of arrays.
+Variables = Mapping[str, Any]
+Batch = Mapping[str, Any]
+Metrics = dict[str, tuple[jax.Array, jax.Array]]  # name -> (sum, count), so that they add up over steps
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What is known of one utterance, but for its samples. Empty text means unknown, NaN a missing rating."""
+
+    id: str  # unique in its corpus; sorting by it fixes the order of everything
+    num_samples: int  # at 16 kHz
+    label: str = ""  # emotion, canonical English lower case ("angry"), or "" for unlabelled
+    speaker: str = ""
+    session: str = ""
+    sentence: str = ""  # which text is spoken; equal for two takes of one sentence
+    gender: str = ""  # "female", "male" or ""
+    split: str = ""  # official partition, if the corpus has one
+    fold: str = ""  # official or user-given test fold, if any
+    activation: float = math.nan
+    valence: float = math.nan
+    dominance: float = math.nan
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training stage: functions and data, nothing else. `train.run` runs any of them.
+
+    Every function is pure. `loss` runs inside `pmap` over `parallel.AXIS` on one device's part of the batch and
+    returns the loss of the *global* batch (it gathers what it needs), so that N devices do what one would.
+    Two stages with the same `loss`, `init` and `optimizer` objects share one compiled step.
+    """
+
+    name: str
+    steps: int  # optimizer steps in all
+    steps_per_epoch: int  # for logs and schedules
+    # Global step -> the whole batch as NumPy arrays with leading axis B, divisible by the number of devices.
+    batch: Callable[[int], Batch]
+    init: Callable[[jax.Array, Batch], Variables]  # (key, batch) -> {"params": ..., other collections}
+    loss: Callable[[Variables, Batch, jax.Array], tuple[jax.Array, Metrics]]  # (variables, batch, step key)
+    optimizer: Any  # optax.GradientTransformation; sees variables["params"] only
+    predict: Callable[[Variables, Batch], Any] | None = None
+    variables: Variables | None = None  # what it starts from, instead of `init`
+    validate: Callable[[Variables], float] | None = None  # higher is better; the best checkpoint is kept by it
+    validate_every: int = 0  # steps; 0 never
+    settings: Mapping[str, Any] = field(default_factory=dict)  # JSON-like; names this training for resuming
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Low-level descriptors of a whole corpus, in the order of its utterances.
+
+    Attributes:
+      values: [total frames, F] float32, all utterances one after another (may be memory-mapped).
+      offsets: [U + 1] int64; utterance u owns rows offsets[u]:offsets[u + 1].
+      names: F feature names.
+      hop: seconds between frames.
+      key: hexadecimal name of corpus, settings and version; equal keys mean equal values.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+    names: tuple[str, ...]
+    hop: float
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, u: int) -> np.ndarray:
+        """The frames of utterance u, [T, F]."""
+        return self.values[self.offsets[u]:self.offsets[u + 1]]

@@ -1,0 +1,84 @@
+"""Work spread over processes, with a progress bar."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from sercl_jax.errors import UserError
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+# One thread each: the processes are the parallelism.
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+def cpu_count() -> int:
+    """The number of CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _limit_threads() -> None:
+    # Libraries that read the environment late (joblib, numba) still see it here.
+    os.environ.update(_ONE_THREAD)
+
+
+def parallel_map(function: Callable[[A], R], items: Sequence[A], *, workers: int | None, description: str,
+                 unit: str = "it", progress: bool = True) -> Iterator[R]:
+    """Yields `function(item)` for each item, in the items' order.
+
+    Processes are spawned, never forked: forking after JAX has started threads can deadlock. At most a few
+    items per worker are in flight, so memory stays bounded whatever the number of items.
+
+    Args:
+      function: importable by name; its module should not import JAX, which would slow each worker's start.
+      items: what to map over; items and results are pickled.
+      workers: number of processes; None takes one per CPU; 0 or 1 works in this process.
+      description, unit: words for the progress bar.
+      progress: whether to show it (on stderr, and only if that is a terminal or a log that wants it).
+
+    Raises:
+      UserError: a worker was killed (out of memory, most often). Errors of `function` come through as they are.
+    """
+    count = min(cpu_count() if workers is None else workers, len(items))
+    bar: Iterable[Any] = tqdm(total=len(items), desc=description, unit=unit, disable=not progress,
+                              mininterval=0.5, dynamic_ncols=True)
+    with bar:  # type: ignore[attr-defined]
+        if count <= 1:
+            for item in items:
+                yield function(item)
+                bar.update()  # type: ignore[attr-defined]
+            return
+        saved = {name: os.environ.get(name) for name in _ONE_THREAD}
+        os.environ.update(_ONE_THREAD)  # inherited by the spawned processes before they import NumPy
+        pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"),
+                                   initializer=_limit_threads)
+        try:
+            yield from _in_order(pool, function, items, count, bar)
+        except BrokenProcessPool as error:
+            raise UserError(f"{description}: a worker process was killed, perhaps for want of memory; "
+                            "run the same command again, with fewer workers if it recurs.") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            for name, value in saved.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def _in_order(pool: ProcessPoolExecutor, function: Callable[[A], R], items: Sequence[A], count: int,
+              bar: Any) -> Iterator[R]:
+    futures: dict[int, Future[R]] = {}
+    submitted = 0
+    for position in range(len(items)):
+        while submitted < len(items) and len(futures) < 4 * count:
+            futures[submitted] = pool.submit(function, items[submitted])
+            submitted += 1
+        yield futures.pop(position).result()
+        bar.update()
