@@ -4,20 +4,24 @@ Letters used everywhere: B batch, S samples, T frames, N nodes, E edges, F featu
 K classes.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
+
+if TYPE_CHECKING:  # worker processes read this module and must not pay for importing JAX
+    import jax
 
 SAMPLE_RATE = 16_000  # Hz; every record is resampled to it
 
 # Trees of arrays.
 Variables = Mapping[str, Any]
 Batch = Mapping[str, Any]
-Metrics = dict[str, tuple[jax.Array, jax.Array]]  # name -> (sum, count), so that they add up over steps
+Metrics = dict[str, tuple["jax.Array", "jax.Array"]]  # name -> (sum, count), so that they add up over steps
 
 
 @dataclass(frozen=True)
