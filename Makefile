@@ -1,0 +1,54 @@
+# Every target works on a fresh machine with Python 3.11, git and make: each sets up .venv/ by itself.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKDIR ?= runs/demo
+BENCHDIR ?= runs/bench
+
+.PHONY: demo test lint bench clean help
+
+help:
+	@echo "make demo   train, evaluate and report SERUGCL on the embedded corpus, into $(WORKDIR)"
+	@echo "make test   lint, types and tests"
+	@echo "make lint   lint and types only"
+	@echo "make bench  throughput against PyTorch Geometric and openSMILE, into $(BENCHDIR)"
+
+demo: $(VENV)/.base
+	$(BIN)/python -m sercl_jax.main --config=configs/serugcl.py --workdir=$(WORKDIR)
+
+test: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench
+	mkdir -p $(BENCHDIR)
+	$(BIN)/python -m benchmarks.serugcl --peer torch --json $(BENCHDIR)/serugcl.json
+	$(BIN)/python -m benchmarks.features --json $(BENCHDIR)/features.json
+
+# One stamp per set of packages; a change of the pins or of pyproject.toml installs again.
+$(VENV)/.created:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	touch $@
+
+$(VENV)/.base: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e '.[test,opensmile]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e '.[peer,opensmile]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
