@@ -15,7 +15,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 # One thread each: the processes are the parallelism.
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def cpu_count() -> int:
