@@ -1,0 +1,118 @@
+"""The command line: `python -m sercl_jax.main --config=configs/serugcl.py[:choices] [--workdir=DIR]`."""
+
+import datetime
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from sercl_jax import resources
+from sercl_jax.errors import UserError
+
+HELP = """Speech emotion recognition by contrastive learning: trains, evaluates and reports.
+
+  python -m sercl_jax.main --config=configs/serugcl.py                       the embedded synthetic corpus
+  python -m sercl_jax.main --config=configs/serugcl.py:corpus=emodb,protocol=loso \\
+      --config.data.manual_dir=DIR --workdir=runs/emodb                      EMO-DB from its download.zip
+  python -m sercl_jax.main --config=configs/serugcl.py:corpus=manifest \\
+      --config.data.manifest=my.csv                                          your own recordings
+  python -m sercl_jax.main --config=configs/tables/serugcl_table5.py:corpus=emodb ...    a table of the paper
+
+Flags:
+  --config=FILE[:CHOICES]   a file of configs/; its docstring lists its comma-separated choices
+  --config.KEY=VALUE        overrides any knob, e.g. --config.train.epochs=20
+  --workdir=DIR             where everything goes; the default is a dated folder under runs/. The same folder
+                            again resumes the run or, if it is finished, prints its result.
+  --dry_run                 print the resolved config and stop
+  --coordinator=HOST:PORT --processes=N --process_id=I      one of several processes (hosts)
+
+Configs:
+"""
+
+_FLAGS = flags.FlagValues()
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, flag_values=_FLAGS,
+                                          help_string="Config file, with its choices after a colon.")
+flags.DEFINE_string("workdir", None, "Folder for everything the run writes.", flag_values=_FLAGS)
+flags.DEFINE_bool("dry_run", False, "Print the resolved config and stop.", flag_values=_FLAGS)
+flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=_FLAGS)
+flags.DEFINE_string("coordinator", None, "host:port of process 0, for several processes.", flag_values=_FLAGS)
+flags.DEFINE_integer("processes", None, "How many processes.", flag_values=_FLAGS)
+flags.DEFINE_integer("process_id", None, "Number of this process, from 0.", flag_values=_FLAGS)
+
+
+def help_text() -> str:
+    """What `--help` prints: how to call it, and the first line of every config's docstring."""
+    lines = [HELP.rstrip("\n")]
+    configs = resources.folder("configs")
+    for path in sorted(configs.rglob("*.py")):
+        if path.name != "__init__.py":
+            summary = path.read_text(encoding="utf-8").split('"""')[1].strip().splitlines()[0]
+            lines.append(f"  configs/{path.relative_to(configs).as_posix():<28} {summary}")
+    return "\n".join(lines)
+
+
+def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
+    """Reads the command line into a locked config and a workdir.
+
+    Raises:
+      UserError: an unknown flag, knob or choice, a value of the wrong type, or no config.
+    """
+    arguments = [f"--config={resources.config_file(a.split('=', 1)[1])}" if a.startswith("--config=") else a
+                 for a in argv]
+    try:
+        rest = _FLAGS(list(arguments))
+    except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
+        # config_flags answers an unknown knob with an AttributeError whose text names the nearest known one.
+        text = str(error).strip("'\"").replace("\\n", " ").replace("\\'", "'").replace("\n", " ")
+        known = isinstance(error, flags.Error)
+        raise UserError(text if known else f"config: there is no such knob, or its value does not fit: {text}") from error
+    if _FLAGS.help:
+        return ConfigDict(), Path()
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r}: every argument is a flag; see --help.")
+    if _FLAGS.config is None:
+        raise UserError("--config is missing, for example --config=configs/serugcl.py; see --help.")
+    config = _FLAGS.config
+    if _FLAGS.workdir:
+        return config, Path(_FLAGS.workdir)
+    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S")
+    return config, Path("runs") / f"{stamp}-{config.method}-{config.data.corpus}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line; returns the exit status: 0, or 2 when something is the user's to mend."""
+    try:
+        config, workdir = parse(argv)
+        if _FLAGS.help:
+            print(help_text())
+            return 0
+        if _FLAGS.dry_run:
+            print(json.dumps(config.to_dict(), indent=2))
+            return 0
+        # JAX is imported only now, so that --help and mistakes are answered at once.
+        from sercl_jax import experiment, parallel, sweep
+
+        parallel.initialize(_FLAGS.coordinator, _FLAGS.processes, _FLAGS.process_id)
+        if "rows" in config:
+            sweep.run(config, workdir)
+        else:
+            experiment.run(config, workdir)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped; the same command with the same --workdir resumes.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run() -> None:
+    """Entry point of the `sercl` command."""
+    sys.exit(main(sys.argv))
+
+
+if __name__ == "__main__":
+    run()
