@@ -1,0 +1,50 @@
+"""A user's own corpus, listed in a CSV or JSON-lines file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from sercl_jax import files
+from sercl_jax.corpora import listing
+from sercl_jax.corpora.base import CorpusBuilder
+from sercl_jax.corpora.source import Source
+from sercl_jax.errors import UserError
+
+
+@dataclass(eq=False, kw_only=True)
+class Configuration(tfds.core.BuilderConfig):
+    """Its name is a digest of the manifest and of the state of every audio file it names."""
+
+    sources: tuple[Source, ...] = ()
+
+
+class Builder(CorpusBuilder):
+    """Utterances listed in a manifest."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    @classmethod
+    def configuration(cls, manifest: Path | None, allow_outside: bool) -> Configuration:
+        if manifest is None:
+            raise UserError("corpus manifest needs a file that lists its utterances: --config.data.manifest=my.csv")
+        sources = listing.read(manifest, allow_outside=allow_outside)
+        return Configuration(name=_digest(sources), sources=tuple(sources))
+
+    def sources(self) -> tuple[Source, ...]:
+        return self.builder_config.sources
+
+
+def _digest(sources: list[Source]) -> str:
+    """Changes with any entry, and with the place, size or time of any audio file.
+
+    The time of the last change of status is in it because copying tools may restore the time of modification.
+    """
+    rows = []
+    for source in sources:
+        state = source.path.stat()
+        known = source.utterance
+        # repr keeps NaN, which JSON would refuse.
+        rows.append([repr(known), str(source.path), source.start, source.end, state.st_size, state.st_mtime_ns,
+                     state.st_ctime_ns])
+    return files.digest(rows)

@@ -1,0 +1,115 @@
+"""Any audio file -> 16 kHz mono int16, or a `UserError` that says what is wrong with it."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from sercl_jax.errors import UserError
+from sercl_jax.types import SAMPLE_RATE
+
+SHORTEST = 0.025  # seconds; one analysis window
+# A segment may end this long after its file does: annotations are rounded.
+END_TOLERANCE = 0.05  # seconds
+# Programs that write to a pipe cannot know the length and put a size at least this large, or 0.
+_UNKNOWN_SIZE = 0x7FFFF000
+_OGG_END_OF_STREAM = 0x04
+_CURE = "mend or remove it, or leave such files out with on_error=skip"
+
+
+def decode(source: Path | bytes, *, name: str | None = None, start: float | None = None,
+           end: float | None = None) -> np.ndarray:
+    """Reads one utterance.
+
+    Mono 16-bit audio at 16 kHz comes through bit for bit. Several channels are averaged, other rates resampled
+    (soxr, high quality), float samples beyond full scale clipped.
+
+    Args:
+      source: a file, or the bytes of one.
+      name: what messages call it; the path by default.
+      start, end: seconds from the beginning of the file; None means its beginning and its end.
+
+    Returns:
+      [S] int16 at 16 kHz.
+
+    Raises:
+      UserError: it is missing, empty, truncated, not audio, silent, shorter than 25 ms, or holds NaN or infinite
+        samples, or the segment lies outside it.
+    """
+    name = str(source) if name is None and isinstance(source, Path) else name or "audio"
+    data = source if isinstance(source, bytes) else _bytes(source, name)
+    if not data:
+        raise UserError(f"{name}: the file is empty (0 bytes); {_CURE}.")
+    _check_complete(data, name)
+    samples, rate = _samples(data, name, start, end)
+    if not np.isfinite(samples).all():
+        bad = int(np.count_nonzero(~np.isfinite(samples)))
+        raise UserError(f"{name}: {bad} samples are NaN or infinite; {_CURE}.")
+    mono = samples.mean(axis=1)
+    if rate != SAMPLE_RATE and len(mono):
+        mono = soxr.resample(mono, rate, SAMPLE_RATE)
+    if len(mono) < SHORTEST * SAMPLE_RATE:
+        raise UserError(f"{name}: lasts {1000 * len(mono) / SAMPLE_RATE:.1f} ms, less than one analysis window "
+                        f"({1000 * SHORTEST:.0f} ms); {_CURE}.")
+    pcm = np.clip(np.rint(mono * 32768.0), -32768, 32767).astype(np.int16)
+    if pcm.min() == pcm.max():
+        raise UserError(f"{name}: holds digital silence only (every sample is {pcm[0]}); {_CURE}.")
+    return pcm
+
+
+def seconds(source: Path) -> float:
+    """The length of an audio file by its header, without decoding it; 0 if it cannot be read."""
+    try:
+        return float(soundfile.info(source).duration)
+    except (soundfile.SoundFileError, OSError):
+        return 0.0  # `decode` will say what is wrong with it
+
+
+def _bytes(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror}); {_CURE}.") from error
+
+
+def _samples(data: bytes, name: str, start: float | None, end: float | None) -> tuple[np.ndarray, int]:
+    """[S, channels] float64 in [-1, 1] (beyond it for float files), and the sampling rate in Hz."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            rate, total = file.samplerate, file.frames
+            first = 0 if start is None else round(start * rate)
+            last = total if end is None else round(end * rate)
+            if first >= total > 0 or last > total + END_TOLERANCE * rate:
+                raise UserError(f"{name}: the segment {0 if start is None else start:g}-"
+                                f"{total / rate if end is None else end:g} s lies outside the file, which lasts "
+                                f"{total / rate:.3f} s; correct its start and end.")
+            last = min(last, total)
+            file.seek(first)
+            samples = file.read(last - first, dtype="float64", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise UserError(f"{name}: is not audio that soundfile can read, or is damaged ({error}); {_CURE}.") from error
+    if len(samples) < last - first:
+        raise UserError(f"{name}: is truncated ({len(samples)} of {last - first} samples can be read); {_CURE}.")
+    return samples, rate
+
+
+def _check_complete(data: bytes, name: str) -> None:
+    """Raises for WAV and Ogg files that end too early, which libsndfile reads without a word."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        position = 12
+        while position + 8 <= len(data):
+            chunk, size = struct.unpack_from("<4sI", data, position)
+            position += 8
+            if chunk == b"data":
+                if position + size > len(data) and size < _UNKNOWN_SIZE:
+                    raise UserError(f"{name}: is truncated (its header promises {size} bytes of samples, "
+                                    f"{len(data) - position} are there); {_CURE}.")
+                return
+            position += size + size % 2
+    elif data[:4] == b"OggS":
+        page = data.rfind(b"OggS")
+        if len(data) < page + 6 or not data[page + 5] & _OGG_END_OF_STREAM:
+            raise UserError(f"{name}: is truncated (its last Ogg page is not marked as the end); {_CURE}.")

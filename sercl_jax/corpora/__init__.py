@@ -1,0 +1,49 @@
+"""Corpora of emotional speech: built once as TFDS records, opened without TensorFlow or JAX.
+
+    corpus = corpora.load("demo", cache_dir=Path("cache"))
+    corpus.utterances[0].label, corpus.waveform(0)
+"""
+
+from pathlib import Path
+
+from sercl_jax.corpora import reader, registry
+from sercl_jax.corpora.reader import Corpus
+from sercl_jax.errors import UserError
+
+__all__ = ["NAMES", "Corpus", "load"]
+
+NAMES = registry.names()
+
+
+def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest: Path | None = None,
+         allow_outside: bool = False, download: bool = True, on_error: str = "raise", workers: int | None = None,
+         progress: bool = True) -> Corpus:
+    """Opens a corpus, building its records first if they are missing.
+
+    A build is locked between processes, atomic, and clears what killed builds left behind.
+
+    Args:
+      name: one of `NAMES`.
+      cache_dir: records go to its folder `records`, downloads to `downloads`.
+      manual_dir: the corpus as distributed: the folder that holds the archive, the archive, or the unpacked tree.
+      manifest: CSV or JSON-lines file, for `manifest` only.
+      allow_outside: whether a manifest may name files outside its own folder.
+      download: whether a corpus that is not in `manual_dir` may be fetched from its site.
+      on_error: "raise" stops at the first unusable audio file; "skip" leaves such utterances out, and lists them
+        in `skipped.json` beside the records.
+      workers: decoding processes; None takes one per CPU, 0 or 1 none.
+      progress: whether to show a progress bar.
+
+    Raises:
+      UserError: unknown name, missing or unexpected distribution, unusable audio, unwritable or full disk.
+    """
+    if on_error not in ("raise", "skip"):
+        raise UserError(f"on_error is {on_error!r}; it must be 'raise' or 'skip'.")
+    builder_class = registry.builder_class(name)
+    from sercl_jax.corpora import building  # imports TFDS, which workers that only read need not
+
+    options = building.Options(manual_dir=manual_dir, download=download, download_dir=cache_dir / "downloads",
+                               on_error=on_error, workers=workers, progress=progress)
+    configuration = builder_class.configuration(manifest, allow_outside)
+    directory = building.ensure(builder_class, cache_dir / "records", configuration, options)
+    return reader.open_corpus(name, directory)

@@ -1,0 +1,89 @@
+"""`utterances.json` beside the records: everything but the samples, so that opening a corpus takes no time.
+
+It is derived from the records, and trusted only while its own digest and the sizes of the shards agree.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sercl_jax import files
+from sercl_jax.types import Utterance
+
+FILE = "utterances.json"
+SKIPPED = "skipped.json"  # what `on_error="skip"` left out, and why
+SPLIT = "train"  # the one TFDS split; partitions of the corpus are in `Utterance.split`
+_TEXTS = ("id", "label", "speaker", "session", "sentence", "gender", "split", "fold")
+_RATINGS = ("activation", "valence", "dominance")
+
+
+@dataclass(frozen=True)
+class Index:
+    """Utterances sorted by id, the row of each in the records, and the name of it all."""
+
+    utterances: tuple[Utterance, ...]
+    positions: tuple[int, ...]
+    key: str
+
+
+def open_records(directory: Path) -> Any:
+    """The records as a random-access sequence of examples (dicts); imports TFDS, never TensorFlow."""
+    import tensorflow_datasets as tfds  # a second, which the parent process need not spend twice
+
+    return tfds.builder_from_directory(str(directory)).as_data_source(split=SPLIT)
+
+
+def write(directory: Path, name: str, version: str) -> int:
+    """Reads all records back, which also proves that they can be read, and writes the index.
+
+    Returns:
+      The number of utterances.
+    """
+    records = open_records(directory)
+    rows = sorted((_row(records[position], position) for position in range(len(records))),
+                  key=lambda row: row["id"])
+    content = {"name": name, "version": version,
+               "content": files.digest([{**row, "position": 0} for row in rows])}
+    value = {"key": files.digest(content), "shards": _shards(directory), "digest": files.digest(rows),
+             "utterances": rows}
+    files.write_json(directory / FILE, value)
+    return len(rows)
+
+
+def read(directory: Path) -> Index | None:
+    """The index; None if the records or the index are missing, incomplete or do not belong together."""
+    try:
+        value = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        rows = value["utterances"]
+        if value["shards"] != _shards(directory) or value["digest"] != files.digest(rows):
+            return None
+        return Index(utterances=tuple(_utterance(row) for row in rows),
+                     positions=tuple(row["position"] for row in rows), key=value["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _shards(directory: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in sorted(directory.iterdir())
+            if path.name not in (FILE, SKIPPED)}
+
+
+def _row(example: Any, position: int) -> dict[str, Any]:
+    waveform = np.ascontiguousarray(example["waveform"])
+    row: dict[str, Any] = {name: example[name].decode() for name in _TEXTS}
+    # JSON has no NaN.
+    row |= {name: None if math.isnan(example[name]) else float(example[name]) for name in _RATINGS}
+    return row | {"num_samples": len(waveform), "sha256": hashlib.sha256(waveform.tobytes()).hexdigest()[:16],
+                  "position": position}
+
+
+def _utterance(row: dict[str, Any]) -> Utterance:
+    names = [field.name for field in dataclasses.fields(Utterance)]
+    values: dict[str, Any] = {name: math.nan if row[name] is None else row[name] for name in names}
+    return Utterance(**values)

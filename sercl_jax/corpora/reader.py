@@ -1,0 +1,67 @@
+"""A corpus whose records are built."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sercl_jax.corpora import index
+from sercl_jax.errors import UserError
+from sercl_jax.types import Utterance
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Utterances sorted by id, and their samples.
+
+    Picklable and small: another process reopens the records when it first asks for samples. Needs neither JAX
+    nor TensorFlow.
+
+    Attributes:
+      name: name of its builder.
+      directory: folder of the records.
+      key: hexadecimal digest of name, version and content; equal keys mean equal audio and labels.
+      labels: the emotions that occur, in alphabetical order.
+      utterances: U utterances, sorted by id.
+      positions: [U] row of each utterance in the records, whose order is TFDS's.
+    """
+
+    name: str
+    directory: Path
+    key: str
+    labels: tuple[str, ...]
+    utterances: tuple[Utterance, ...]
+    positions: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def waveform(self, u: int) -> np.ndarray:
+        """Samples of utterance u: [S] int16 at 16 kHz, read-only."""
+        example = self._records()[self.positions[u]]
+        if example["id"].decode() != self.utterances[u].id:
+            raise UserError(f"{self.directory}: the records do not match {index.FILE}; remove the folder, and the "
+                            "next run builds it again.")
+        return example["waveform"]
+
+    def _records(self) -> Any:
+        if "_opened" not in self.__dict__:
+            object.__setattr__(self, "_opened", index.open_records(self.directory))
+        return self.__dict__["_opened"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def open_corpus(name: str, directory: Path) -> Corpus:
+    """Opens built records; their index must be intact (`index.read` says whether it is)."""
+    content = index.read(directory)
+    if content is None:
+        raise UserError(f"{directory}: the records are incomplete; remove the folder and run again.")
+    labels = tuple(sorted({utterance.label for utterance in content.utterances} - {""}))
+    return Corpus(name=name, directory=directory, key=content.key, labels=labels,
+                  utterances=content.utterances, positions=content.positions)
