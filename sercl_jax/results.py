@@ -1,0 +1,134 @@
+"""`results.json` and `predictions.csv` of a workdir: written whole, checked when written and when read."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sercl_jax.errors import UserError
+from sercl_jax.evaluate import Predictions
+from sercl_jax.files import atomic_path, write_json
+
+RESULTS = "results.json"
+PREDICTIONS = "predictions.csv"
+_TYPES: Mapping[str, type] = {"method": str, "corpus": str, "protocol": dict, "seed": int, "labels": list,
+                              "metrics": dict, "folds": list, "confusion": list, "seconds": dict}
+_OPTIONAL: Mapping[str, type] = {"runs": list, "per_class": dict, "baselines": list, "probes": dict,
+                                 "warnings": list, "notes": list, "training": dict, "environment": dict}
+
+
+def validate(results: Mapping[str, Any]) -> None:
+    """Checks the shape of results: keys, types, fractions in range, intervals in order, a square confusion matrix.
+
+    Keys: "method", "corpus", "protocol", "seed", "labels", "metrics" {name: {"mean", "std", "ci95": [low, high]}},
+    "folds" [{"name", "n", "UA", "WA", ...}], "confusion" (K x K; empty for regression), "seconds" {part: seconds};
+    and, where known, "runs", "per_class", "baselines" [{"name", "metrics", "difference"}], "probes", "warnings",
+    "notes", "training", "environment". UA, WA and F1 are fractions in [0, 1], CCC in [-1, 1].
+
+    Raises:
+      UserError: what is wrong, by its key.
+    """
+    for key, kind in {**_TYPES, **_OPTIONAL}.items():
+        if key in results:
+            if not isinstance(results[key], kind) or isinstance(results[key], bool):
+                raise UserError(f"{key}: expected {kind.__name__}, found {type(results[key]).__name__}.")
+        elif key in _TYPES:
+            raise UserError(f"{key}: it is missing.")
+    unknown = sorted(set(results) - set(_TYPES) - set(_OPTIONAL))
+    if unknown:
+        raise UserError(f"{unknown[0]}: there is no such key; known are {', '.join([*_TYPES, *_OPTIONAL])}.")
+    _check_finite(results, "")
+    _check_metrics(results["metrics"], "metrics")
+    for b, baseline in enumerate(results.get("baselines", [])):
+        if set(baseline) < {"name", "metrics", "difference"}:
+            raise UserError(f"baselines.{b}: it needs name, metrics and difference; found {sorted(baseline)}.")
+        _check_metrics(baseline["metrics"], f"baselines.{b}.metrics")
+    for f, fold in enumerate(results["folds"]):
+        if "name" not in fold or not isinstance(fold.get("n"), int):
+            raise UserError(f"folds.{f}: it needs a name and a number n of utterances; found {sorted(fold)}.")
+        for name in ("UA", "WA"):
+            if name in fold:
+                _check_range(fold[name], name, f"folds.{f}.{name}")
+    classes = len(results["labels"])
+    if results["confusion"] and [len(row) for row in results["confusion"]] != [classes] * classes:
+        raise UserError(f"confusion: it must be {classes} x {classes}, as there are {classes} labels.")
+
+
+def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:
+    if not metrics:
+        raise UserError(f"{where}: it is empty.")
+    for name, value in metrics.items():
+        if not isinstance(value, Mapping) or not {"mean", "std", "ci95"} <= set(value):
+            raise UserError(f"{where}.{name}: it needs mean, std and ci95.")
+        _check_range(value["mean"], name, f"{where}.{name}.mean")
+        low, high = value["ci95"]
+        if not low <= high:
+            raise UserError(f"{where}.{name}.ci95: {low} is above {high}.")
+
+
+def _check_range(value: float, name: str, where: str) -> None:
+    lowest = -1 if name.startswith("CCC") else 0
+    if not lowest <= value <= 1:
+        raise UserError(f"{where}: {value} is not in [{lowest}, 1]; figures are fractions, not percent.")
+
+
+def _check_finite(value: Any, where: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: {value} is not a finite number.")
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _check_finite(part, f"{where}.{key}".lstrip("."))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for position, part in enumerate(value):
+            _check_finite(part, f"{where}.{position}")
+
+
+def write(workdir: Path, results: Mapping[str, Any]) -> Path:
+    """Writes WORKDIR/results.json, whole or not at all, after `validate`; returns its path."""
+    validate(results)
+    write_json(workdir / RESULTS, results)
+    return workdir / RESULTS
+
+
+def read(workdir: Path) -> dict[str, Any]:
+    """Reads and checks WORKDIR/results.json.
+
+    Raises:
+      UserError: it is absent, not JSON, or not of the shape that `validate` checks.
+    """
+    path = workdir / RESULTS
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); the run has not finished: "
+                        "give the same command again.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: it is not JSON ({error}); remove it and give the same command again.") from error
+    if not isinstance(results, dict):
+        raise UserError(f"{path}: expected an object, found {type(results).__name__}.")
+    try:
+        validate(results)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return results
+
+
+def write_predictions(workdir: Path, runs: Sequence[Predictions]) -> Path:
+    """Writes WORKDIR/predictions.csv: a row for each tested utterance of each run.
+
+    Columns: id, speaker, label, fold, seed, fold_seed, predicted, and score_<label> for each of the K labels (the
+    SVM's decision: votes plus squashed margins; empty for a class that the training part lacked).
+    """
+    path = workdir / PREDICTIONS
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "speaker", "label", "fold", "seed", "fold_seed", "predicted",
+                        *(f"score_{label}" for label in runs[0].labels)])
+        for run in runs:
+            for u in run.tested.nonzero()[0]:
+                scores = ["" if math.isnan(v) else f"{v:.6f}" for v in run.decision[u].tolist()]
+                table.writerow([run.ids[u], run.speakers[u], run.labels[run.truth[u]], run.folds[run.fold[u]].name,
+                                run.seed, run.fold_seed, run.labels[run.predicted[u]], *scores])
+    return path

@@ -1,0 +1,273 @@
+"""Folds: which utterances train and which are tested, under every protocol.
+
+All of them take only labelled utterances, test each at most once and are a function of the utterances' ids and
+fields and of `fold_seed`, never of the order in which the utterances come.
+
+    kfold     StratifiedKFold(folds, shuffle=True, random_state=fold_seed) over utterances in sorted id order
+    graphcl   the same folds; named apart because the encoder trains on all utterances (GraphCL's protocol)
+    loso      leave one speaker out
+    session   leave one session out
+    sentence  leave one sentence (text) out
+    disjoint  training shares neither speakers nor sentences with the test fold (see `_disjoint`)
+    file      the utterances' own `fold` fields or, where they have none, their `split` fields (see `_file`)
+"""
+
+import difflib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from sercl_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from sercl_jax.types import Utterance
+
+PROTOCOLS = ("kfold", "graphcl", "loso", "session", "sentence", "disjoint", "file")
+SEEDED_PROTOCOLS = ("kfold", "graphcl", "disjoint")  # the others give the same folds for every fold_seed
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division into training and test part.
+
+    Attributes:
+      name: what is tested, such as "3" or "speaker 08".
+      train, test: int64 positions in the sequence of utterances the folds were made from, in the order of ids.
+    """
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+
+
+def make_folds(utterances: "Sequence[Utterance]", protocol: str, *, folds: int, fold_seed: int) -> tuple[Fold, ...]:
+    """Divides the labelled utterances into training and test parts.
+
+    Args:
+      utterances: U utterances with unique ids; the folds' numbers are positions in this sequence.
+      protocol: one of `PROTOCOLS`.
+      folds: the number of folds of `kfold` and `graphcl`, and (nearly) of `disjoint`; the others have as many as
+        there are speakers, sessions, sentences or fold names.
+      fold_seed: draws the folds of `SEEDED_PROTOCOLS`; apart from the seed of training.
+
+    Raises:
+      UserError: an unknown protocol; no labels; a class with fewer members than folds; speakers, sessions,
+        sentences or folds that are missing or only one; a test fold with a class that its training part lacks.
+    """
+    if protocol not in PROTOCOLS:
+        near = difflib.get_close_matches(protocol, PROTOCOLS, n=1)
+        raise UserError(f"protocol={protocol}: there is no such protocol;"
+                        + (f" did you mean {near[0]}?" if near else "") + f" Known: {', '.join(PROTOCOLS)}.")
+    twice = [name for name, count in Counter(u.id for u in utterances).items() if count > 1]
+    if twice:
+        raise UserError(f"{len(twice)} utterance ids occur more than once, such as {twice[0]!r}; make them unique.")
+    order = sorted((u for u in range(len(utterances)) if utterances[u].label), key=lambda u: utterances[u].id)
+    if not order:
+        raise UserError(f"protocol={protocol}: none of the {len(utterances)} utterances has a label; "
+                        "evaluation needs labels.")
+    rows = [utterances[u] for u in order]
+    made = _MAKERS[protocol](rows, folds, fold_seed)
+    positions = np.asarray(order, dtype=np.int64)
+    result = tuple(Fold(fold.name, positions[fold.train], positions[fold.test]) for fold in made)
+    _check_classes(utterances, result, protocol)
+    return result
+
+
+def _kfold(rows: "list[Utterance]", folds: int, fold_seed: int) -> list[Fold]:
+    if folds < 2:
+        raise UserError(f"folds={folds}: at least 2 are needed.")
+    label, count = min(Counter(u.label for u in rows).items(), key=lambda item: (item[1], item[0]))
+    if count < folds:
+        remedy = f"use folds={count} at most, or leave the class out" if count > 1 else "leave the class out"
+        raise UserError(f"folds={folds}: the class {label!r} has fewer utterances ({count}) than there are folds; "
+                        f"{remedy}.")
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=fold_seed)
+    return [Fold(str(k), train, test)
+            for k, (train, test) in enumerate(splitter.split(np.zeros(len(rows)), [u.label for u in rows]))]
+
+
+def _leave_one_out(field: str) -> Callable[["list[Utterance]", int, int], list[Fold]]:
+    def make(rows: "list[Utterance]", folds: int, fold_seed: int) -> list[Fold]:
+        values = _values(rows, field)
+        return [Fold(f"{field} {name}", np.flatnonzero(values != name), np.flatnonzero(values == name))
+                for name in _several(values, field)]
+    return make
+
+
+def _disjoint(rows: "list[Utterance]", folds: int, fold_seed: int) -> list[Fold]:
+    """A grid of speaker groups by sentence groups; each cell is a test fold.
+
+    Speakers and sentences are dealt, in an order drawn from `fold_seed`, to the group that has the fewest
+    utterances so far. The test fold of a cell holds the utterances of its speakers that speak its sentences;
+    the training part those of all other speakers that speak other sentences; what shares only one of the two is
+    left out of that fold. So every utterance is tested exactly once. The grid is as square as can be with about
+    `folds` cells, with more groups of speakers than of sentences: 10 folds are 5 x 2, 100 are 10 x 10.
+    """
+    speakers, sentences = _values(rows, "speaker"), _values(rows, "sentence")
+    wide = len(_several(speakers, "speaker"))
+    high = len(_several(sentences, "sentence"))
+    if folds < 4:
+        raise UserError(f"folds={folds}: protocol=disjoint needs at least 4: 2 groups of speakers by 2 of sentences.")
+    across, down = _grid(folds, wide, high)
+    rng = np.random.default_rng(fold_seed)
+    by_speaker, by_sentence = _deal(speakers, across, rng), _deal(sentences, down, rng)
+    made = []
+    for i in range(across):
+        for j in range(down):
+            test = (by_speaker == i) & (by_sentence == j)
+            train = (by_speaker != i) & (by_sentence != j)
+            if test.any():
+                made.append(Fold(f"speakers {i} sentences {j}", np.flatnonzero(train), np.flatnonzero(test)))
+    return made
+
+
+def _grid(folds: int, wide: int, high: int) -> tuple[int, int]:
+    down = max(d for d in range(1, math.isqrt(folds) + 1) if folds % d == 0)
+    down = min(max(down, 2), high)
+    return min(max(folds // down, 2), wide), down
+
+
+def _deal(values: np.ndarray, groups: int, rng: np.random.Generator) -> np.ndarray:
+    """[U] names -> [U] group numbers of about equal numbers of utterances; a name is in one group only."""
+    names, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    filled = np.zeros(groups, dtype=np.int64)
+    group = np.zeros(len(names), dtype=np.int64)
+    for name in rng.permutation(len(names)):
+        group[name] = np.argmin(filled)
+        filled[group[name]] += counts[name]
+    return group[inverse]
+
+
+_TRAIN, _TEST = ("train",), ("test",)
+_HELD_OUT = ("validation", "valid", "val", "dev", "development")
+
+
+def _file(rows: "list[Utterance]", folds: int, fold_seed: int) -> list[Fold]:
+    """Folds as the corpus or its user gives them.
+
+    If any utterance names a `fold`, each name is tested once and trained on all others; an utterance without a
+    fold must be marked `split=train` and is then in every training part. Otherwise `split` decides: "train"
+    trains, every split whose name begins with "test" is a fold of its own, and validation splits take no part.
+    """
+    if any(u.fold for u in rows):
+        lost = [u.id for u in rows if not u.fold and u.split not in _TRAIN]
+        if lost:
+            raise UserError(f"protocol=file: {len(lost)} labelled utterances have no fold, such as {lost[0]!r}; "
+                            "give each a fold, or split=train to those that are never tested.")
+        values = np.array([u.fold for u in rows])
+        names = [name for name in _natural(values) if name]
+        if len(names) == 1 and all(values == names[0]):
+            raise UserError(f"protocol=file: all utterances are in the one fold {names[0]!r}; two are needed.")
+        return [Fold(name, np.flatnonzero(values != name), np.flatnonzero(values == name)) for name in names]
+    splits = np.array([u.split for u in rows])
+    for u in rows:
+        if not (u.split in _TRAIN + _HELD_OUT or u.split.startswith(_TEST)):
+            raise UserError(f"protocol=file: utterance {u.id!r} has fold='' and split={u.split!r}; give folds, or "
+                            "the splits train, validation and test.")
+    train = np.flatnonzero(np.isin(splits, _TRAIN))
+    tests = [name for name in _natural(splits) if name.startswith(_TEST)]
+    if not len(train) or not tests:
+        raise UserError("protocol=file: there is no " + ("split=test" if len(train) else "split=train")
+                        + " among the labelled utterances; both are needed.")
+    return [Fold(name, train, np.flatnonzero(splits == name)) for name in tests]
+
+
+_MAKERS: Mapping[str, Callable[["list[Utterance]", int, int], list[Fold]]] = {
+    "kfold": _kfold, "graphcl": _kfold, "loso": _leave_one_out("speaker"), "session": _leave_one_out("session"),
+    "sentence": _leave_one_out("sentence"), "disjoint": _disjoint, "file": _file}
+
+
+def _values(rows: "list[Utterance]", field: str) -> np.ndarray:
+    """[U] the speakers, sessions or sentences, none of them empty."""
+    values = np.array([getattr(u, field) for u in rows])
+    missing = np.flatnonzero(values == "")
+    if len(missing):
+        raise UserError(f"{len(missing)} of {len(rows)} labelled utterances have no {field}, such as "
+                        f"{rows[missing[0]].id!r}; this protocol needs it: add it, or choose protocol=kfold.")
+    return values
+
+
+def _several(values: np.ndarray, field: str) -> list[str]:
+    names = _natural(values)
+    if len(names) < 2:
+        raise UserError(f"There is only one {field}, {names[0]!r}; this protocol needs two or more: "
+                        "choose protocol=kfold.")
+    return names
+
+
+def _natural(values: np.ndarray) -> list[str]:
+    """The different values, numbers in numeric order ("2" before "10")."""
+    return sorted({str(v) for v in values}, key=lambda v: (0, int(v), v) if v.isdecimal() else (1, 0, v))
+
+
+def _check_classes(utterances: "Sequence[Utterance]", folds: tuple[Fold, ...], protocol: str) -> None:
+    for fold in folds:
+        known = {utterances[u].label for u in fold.train}
+        new = sorted({utterances[u].label for u in fold.test} - known)
+        if new:
+            raise UserError(f"protocol={protocol}: fold {fold.name!r} tests {', '.join(new)}, which its "
+                            f"{len(fold.train)} training utterances lack; use other folds or leave the class out.")
+        if len(known) < 2:
+            raise UserError(f"protocol={protocol}: the training part of fold {fold.name!r} has the one class "
+                            f"{known.pop()!r}; two are needed.")
+
+
+def is_speaker_disjoint(utterances: "Sequence[Utterance]", folds: Sequence[Fold]) -> bool:
+    """Whether every speaker is known and none is in both parts of a fold."""
+    return all(_shared(utterances, fold, "speaker") == set() for fold in folds)
+
+
+def _shared(utterances: "Sequence[Utterance]", fold: Fold, field: str) -> set[str] | None:
+    """The values that both parts have; None if some are unknown."""
+    train = {getattr(utterances[u], field) for u in fold.train}
+    test = {getattr(utterances[u], field) for u in fold.test}
+    return None if "" in train | test else train & test
+
+
+def protocol_sheet(utterances: "Sequence[Utterance]", folds: Sequence[Fold]) -> dict[str, Any]:
+    """Who is in which fold, for the report and for readers who doubt a result.
+
+    Returns:
+      {"folds": [{"name", "train", "test" (numbers of utterances), "train_classes", "test_classes" (label -> number),
+      "test_speakers" (number, or None if unknown), "shared_speakers", "shared_sentences" (numbers in both
+      parts, or None), "same_take" (test utterances of which the training part has another take: same speaker,
+      sentence and emotion)}], "left_out" (labelled utterances that no fold tests), "warnings": [str]}.
+    """
+    rows = []
+    for fold in folds:
+        speakers, sentences = _shared(utterances, fold, "speaker"), _shared(utterances, fold, "sentence")
+        takes: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        for u in fold.train:
+            takes[utterances[u].speaker, utterances[u].sentence, utterances[u].label] += 1
+        tested = [utterances[u] for u in fold.test]
+        rows.append({
+            "name": fold.name, "train": len(fold.train), "test": len(fold.test),
+            "train_classes": dict(sorted(Counter(utterances[u].label for u in fold.train).items())),
+            "test_classes": dict(sorted(Counter(u.label for u in tested).items())),
+            "test_speakers": None if speakers is None else len({u.speaker for u in tested}),
+            "shared_speakers": None if speakers is None else len(speakers),
+            "shared_sentences": None if sentences is None else len(sentences),
+            "same_take": None if speakers is None or sentences is None else
+            sum(takes[u.speaker, u.sentence, u.label] > 0 for u in tested)})
+    left_out = sum(bool(u.label) for u in utterances) - sum(len(fold.test) for fold in folds)
+    return {"folds": rows, "left_out": left_out, "warnings": _leaks(rows)}
+
+
+def _leaks(rows: list[dict[str, Any]]) -> list[str]:
+    warnings = []
+    for field in ("speaker", "sentence"):
+        known = [row[f"shared_{field}s"] for row in rows]
+        if None in known:
+            warnings.append(f"Some {field}s are unknown: whether training and test share {field}s cannot be told.")
+        elif any(known):
+            warnings.append(f"Training and test share {field}s in {sum(map(bool, known))} of {len(rows)} folds: "
+                            f"the figures do not tell how well unknown {field}s are recognised.")
+    takes = sum(row["same_take"] or 0 for row in rows)
+    if takes:
+        warnings.append(f"{takes} tested utterances have another take (speaker, sentence and emotion) in training.")
+    return warnings
