@@ -1,0 +1,198 @@
+"""Devices, processes and the one mapped axis. No other file names `pmap`, an axis, or a process.
+
+N devices with B/N utterances each must compute what one device with B would. Losses therefore `gather` what
+they compare (embeddings and masks) and return the loss of the whole batch on every device; the training step
+averages the gradients with `pmean`: behind an `all_gather` each device's gradient is N times its own part.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+from sercl_jax.errors import UserError
+
+AXIS = "batch"
+
+Devices = Sequence[jax.Device]
+
+
+def initialize(coordinator: str | None = None, processes: int | None = None,
+               process_id: int | None = None) -> None:
+    """Joins the processes of one training; does nothing unless a coordinator is given.
+
+    Call it before anything else touches a device.
+
+    Args:
+      coordinator: `host:port` of process 0.
+      processes: how many processes there are.
+      process_id: this one's number, from 0.
+
+    Raises:
+      UserError: an argument is missing, or the others cannot be reached.
+    """
+    if coordinator is None:
+        return
+    if processes is None or process_id is None or not 0 <= process_id < processes:
+        raise UserError(f"coordinator={coordinator} also needs processes (found {processes}) and "
+                        f"process_id from 0 to processes - 1 (found {process_id}).")
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator, processes, process_id)
+    except RuntimeError as error:
+        raise UserError(f"{coordinator}: process {process_id} of {processes} could not join ({error}); "
+                        "check the address and that every process was started.") from error
+
+
+def enable_compilation_cache(path: Path) -> None:
+    """Keeps compiled programs in a folder, so that the next run of the same command need not compile."""
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def all_devices() -> tuple[jax.Device, ...]:
+    """Every device of every process, in the order that splits a batch."""
+    return tuple(jax.devices())
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes logs and results."""
+    return jax.process_index() == 0
+
+
+# Inside a mapped function.
+
+def gather(tree: Any) -> Any:
+    """Joins the devices' parts of arrays along their leading axis: [B/N, ...] -> [B, ...], equal everywhere."""
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, axis=0, tiled=True), tree)
+
+
+def psum(tree: Any) -> Any:
+    """Sums over the devices."""
+    return jax.lax.psum(tree, AXIS)
+
+
+def pmean(tree: Any) -> Any:
+    """Averages over the devices. Never use it on a local loss that has a mask: average sums, or gather."""
+    return jax.lax.pmean(tree, AXIS)
+
+
+def positions(local_size: int) -> jax.Array:
+    """[B/N] int32: where this device's utterances stand in the whole batch."""
+    return jax.lax.axis_index(AXIS) * local_size + jnp.arange(local_size)
+
+
+# Outside.
+
+def map_step(function: Callable[..., Any], *, devices: Devices,
+             donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+    """Maps a function over devices; every argument and result has a leading axis of this process's devices.
+
+    Args:
+      function: pure; may call `gather`, `psum`, `pmean` and `positions`.
+      devices: the devices of all processes.
+      donate: positions of arguments whose memory the results may reuse.
+    """
+    return jax.pmap(function, axis_name=AXIS, devices=tuple(devices), donate_argnums=donate)
+
+
+def _local(devices: Devices) -> tuple[jax.Device, ...]:
+    return tuple(d for d in devices if d.process_index == jax.process_index())
+
+
+@functools.lru_cache(maxsize=16)
+def _sharding(devices: tuple[jax.Device, ...]) -> NamedSharding:
+    # The very sharding that a mapped function's results carry; another would trace the step a second time.
+    return NamedSharding(Mesh(np.array(_local(devices)), (AXIS,)), PartitionSpec(AXIS))
+
+
+def replicate(tree: Any, devices: Devices) -> Any:
+    """Copies every leaf to each device of this process: [...] -> [devices, ...]."""
+    count, sharding = len(_local(devices)), _sharding(tuple(devices))
+
+    def copy(x: Any) -> Any:
+        x = np.asarray(x)
+        return np.broadcast_to(x, (count, *x.shape))
+
+    return jax.device_put(jax.tree.map(copy, tree), sharding)
+
+
+def unreplicate(tree: Any) -> Any:
+    """The first device's copy of every leaf, as NumPy arrays: [devices, ...] -> [...]."""
+    first = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
+    return jax.tree.map(lambda x: np.array(x[0]), jax.device_get(first))
+
+
+def shard(batch: Mapping[str, Any], devices: Devices) -> dict[str, Any]:
+    """Places this process's part of a whole batch on its devices: [B, ...] -> [devices, B/N, ...].
+
+    Raises:
+      UserError: B is not divisible by the number of devices N.
+    """
+    count = len(devices)
+    mine = [i for i, d in enumerate(devices) if d.process_index == jax.process_index()]
+
+    def part(name: str, x: Any) -> np.ndarray:
+        x = np.asarray(x)
+        if x.ndim == 0 or x.shape[0] % count:
+            raise UserError(f"A batch of shape {x.shape} ({name!r}) cannot be split over {count} devices; "
+                            f"choose a batch size that is a multiple of {count}.")
+        return x.reshape(count, x.shape[0] // count, *x.shape[1:])[mine]
+
+    return jax.device_put({name: part(name, x) for name, x in batch.items()}, _sharding(tuple(devices)))
+
+
+@functools.lru_cache(maxsize=32)
+def _mapped(predict: Callable[..., Any], devices: tuple[jax.Device, ...]) -> Callable[..., Any]:
+    return map_step(predict, devices=devices)
+
+
+def apply_in_batches(predict: Callable[[Any, Mapping[str, Any]], Any], variables: Any,
+                     arrays: Mapping[str, Any], batch_size: int, *, progress: bool = False,
+                     description: str = "predict") -> np.ndarray:
+    """Applies a model to any number of utterances, on all of this process's devices.
+
+    Every process computes all rows, so nothing needs to be exchanged. The last batch is padded with repeats
+    of its first utterance, whose results are dropped. Compiled once per `predict` object and shapes.
+
+    Args:
+      predict: pure, (variables, batch) -> [B, ...]; must treat utterances independently.
+      variables: unreplicated model variables.
+      arrays: name -> [U, ...], one row per utterance.
+      batch_size: utterances at a time, rounded up to a multiple of the devices.
+      progress: whether to show a bar.
+      description: words for the bar.
+
+    Returns:
+      [U, ...] NumPy array in the order of the rows.
+    """
+    devices = tuple(jax.local_devices())
+    total = len(next(iter(arrays.values())))
+    size = math.ceil(min(batch_size, max(total, 1)) / len(devices)) * len(devices)
+    variables = replicate(variables, devices)
+    function = _mapped(predict, devices)
+    results: list[np.ndarray] = []
+    pending: list[tuple[Any, int]] = []
+
+    def fetch() -> None:
+        result, count = pending.pop(0)
+        result = np.asarray(result)
+        results.append(result.reshape(-1, *result.shape[2:])[:count])
+
+    for start in tqdm(range(0, total, size), desc=description, disable=not progress, dynamic_ncols=True):
+        rows = np.arange(start, start + size)
+        rows[rows >= total] = start
+        batch = shard({name: np.asarray(x[rows]) for name, x in arrays.items()}, devices)
+        pending.append((function(variables, batch), min(size, total - start)))
+        if len(pending) > 1:  # one batch is computed while the next is prepared
+            fetch()
+    while pending:
+        fetch()
+    return np.concatenate(results)
