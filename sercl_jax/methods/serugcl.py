@@ -1,0 +1,170 @@
+"""SERUGCL as a method: the config's knobs to typed settings, nodes to batches, one contrastive stage."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from sercl_jax import config as config_lib
+from sercl_jax import data, files, optim, parallel, train
+from sercl_jax.errors import UserError
+from sercl_jax.models import serugcl as model
+from sercl_jax.models.pooling import POOLINGS
+from sercl_jax.types import Stage, Variables
+
+EMBED_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the trained encoder, apart from the utterances and the seed.
+
+    Attributes:
+      settings: what the compiled step depends on.
+      knobs: numbers that may change without compiling again.
+      batch_size: utterances per step, over all devices.
+      epochs: passes over the training utterances.
+      optimizer: keyword arguments of `optim.make`, apart from the number of steps.
+    """
+
+    settings: model.SerugclSettings
+    knobs: model.Knobs
+    batch_size: int
+    epochs: int
+    optimizer: tuple[tuple[str, Any], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-like, for names and for checkpoints."""
+        return {"settings": asdict(self.settings), "knobs": asdict(self.knobs), "batch_size": self.batch_size,
+                "epochs": self.epochs, "optimizer": dict(self.optimizer)}
+
+
+def recipe(config: ConfigDict) -> Recipe:
+    """Reads the config's knobs, the only place that does.
+
+    Raises:
+      UserError: a value that is unknown or out of range, with the knob's name.
+    """
+    views = tuple(config_lib.one_of("config.views.use", view, model.VIEWS[1:]) for view in config.views.use.split("+"))
+    one_of = config_lib.one_of
+    for name, value in (("graph.nodes", config.graph.nodes), ("graph.k", config.graph.k),
+                        ("train.batch_size", config.train.batch_size - 1), ("train.epochs", config.train.epochs)):
+        if value < 1:
+            least = 2 if name == "train.batch_size" else 1
+            raise UserError(f"config.{name}: must be at least {least}.")
+    for name in ("node_ratio", "edge_ratio"):
+        if not 0 <= config.views[name] <= 1:
+            raise UserError(f"config.views.{name}={config.views[name]}: a share, from 0 to 1.")
+    if config.loss.temperature <= 0:
+        raise UserError(f"config.loss.temperature={config.loss.temperature}: must be positive.")
+    try:
+        settings = model.SerugclSettings(
+            encoders=(config.encoder.original, config.encoder.fgsm, config.encoder.subgraph),
+            views=("original", *views), hidden=config.encoder.hidden, layers=config.encoder.layers,
+            norm=config.encoder.norm, aggregate=config.encoder.aggregate, dtype=config.encoder.precision,
+            projection=config.encoder.projection, readout=config.encoder.readout, edges=config.graph.edges,
+            neighbours=config.graph.k, threshold=config.graph.threshold, fgsm=config.views.fgsm_sign,
+            loss_form=config.loss.form, negatives=config.loss.negatives)
+    except ValueError as error:
+        raise UserError(f"config: {error}.") from error
+    knobs = model.Knobs(fgsm_eps=config.views.fgsm_eps, node_ratio=config.views.node_ratio,
+                        edge_ratio=config.views.edge_ratio, temperature=config.loss.temperature,
+                        pool_weights=POOLINGS[one_of("config.encoder.pooling", config.encoder.pooling, POOLINGS)])
+    optimizer = {"name": config.train.optimizer, "learning_rate": config.train.learning_rate,
+                 "schedule": config.train.schedule, "weight_decay": config.train.weight_decay,
+                 "clip_norm": config.train.clip_norm}
+    return Recipe(settings, knobs, config.train.batch_size, config.train.epochs, tuple(sorted(optimizer.items())))
+
+
+def stage(recipe: Recipe, arrays: Mapping[str, np.ndarray], rows: np.ndarray, seed: int,
+          settings: Mapping[str, Any]) -> Stage:
+    """The contrastive stage.
+
+    Args:
+      recipe: what to train.
+      arrays: "x" [U, N, F], "mask" [U, N], "index" [U], "group" [U] of the whole corpus.
+      rows: the utterances to train on.
+      seed: draws the order of the batches.
+      settings: names the training, for resuming.
+    """
+    order = data.batches(len(rows), recipe.batch_size, seed)
+    per_epoch = data.steps_per_epoch(len(rows), recipe.batch_size)
+    steps = per_epoch * recipe.epochs
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        positions, valid = order(step)
+        chosen = rows[positions]
+        return {name: values[chosen] for name, values in arrays.items()} | {"valid": valid}
+
+    return Stage(name="contrastive", steps=steps, steps_per_epoch=per_epoch, batch=batch,
+                 init=model.initializer(recipe.settings, recipe.knobs), loss=model.contrastive_loss(recipe.settings),
+                 optimizer=optim.make(steps=steps, **dict(recipe.optimizer)), settings=settings)
+
+
+class Encoder:
+    """Trains encoders on chosen utterances of a corpus and embeds all of it, each training once.
+
+    Trainings lie in `store` under a name made of everything that decides them, so that rows of a table that share
+    one find it there, and a run that was killed goes on.
+    """
+
+    def __init__(self, recipe: Recipe, arrays: Mapping[str, np.ndarray], identity: Mapping[str, Any], store: Path, *,
+                 log_every: int, checkpoint_every: int, progress: bool = True):
+        self._recipe = recipe
+        self._arrays = arrays
+        self._identity = dict(identity)
+        self._store = store
+        self._log_every = log_every
+        self._checkpoint_every = checkpoint_every
+        self._progress = progress
+        self.train_seconds = 0.0
+
+    def directory(self, rows: np.ndarray, seed: int) -> Path:
+        """Where the training on these rows with this seed lies."""
+        return self._store / f"seed{seed}-{files.digest(self._settings(rows, seed))}"
+
+    def _settings(self, rows: np.ndarray, seed: int) -> dict[str, Any]:
+        return {**self._recipe.as_dict(), **self._identity, "rows": files.digest(rows.tolist()), "seed": seed}
+
+    def _stage(self, rows: np.ndarray, seed: int) -> Stage:
+        return stage(self._recipe, self._arrays, rows, seed, self._settings(rows, seed))
+
+    def trained(self, rows: np.ndarray, seed: int) -> Variables:
+        """Parameters after training on the rows; resumes or reuses what is in the store."""
+        steps = self._stage(rows, seed).steps
+        every = self._checkpoint_every or max(steps // 10, 1)
+        result = train.run(self._stage(rows, seed), workdir=self.directory(rows, seed), seed=seed,
+                           log_every=self._log_every, checkpoint_every=every, progress=self._progress)
+        self.train_seconds += result.seconds
+        return result.variables
+
+    def untrained(self, rows: np.ndarray, seed: int) -> Variables:
+        """The parameters that the same training starts from."""
+        start = self._stage(rows, seed)
+        return start.init(train.init_key(seed), start.batch(0))
+
+    def embed(self, variables: Variables) -> np.ndarray:
+        """Embeddings of the whole corpus, [U, D] float32."""
+        arrays = {name: self._arrays[name] for name in ("x", "mask", "index")}
+        return parallel.apply_in_batches(model.embedder(self._recipe.settings), variables, arrays, EMBED_BATCH)
+
+
+def arrays(x: np.ndarray, mask: np.ndarray, speakers: np.ndarray) -> dict[str, np.ndarray]:
+    """What batches are cut from: nodes, mask, and the number and speaker of every utterance.
+
+    Args:
+      x: [U, N, F] standardised nodes.
+      mask: [U, N].
+      speakers: [U] names.
+    """
+    group = np.unique(speakers, return_inverse=True)[1].astype(np.int32)
+    return {"x": x, "mask": mask, "index": np.arange(len(x), dtype=np.int32), "group": group}
+
+
+def parameter_count(variables: Variables) -> int:
+    """How many numbers are trained."""
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(variables["params"]))

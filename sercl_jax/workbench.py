@@ -1,0 +1,74 @@
+"""What experiments share: corpora, features and nodes, each loaded or made once."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sercl_jax import corpora, features, nodes
+from sercl_jax.errors import UserError
+from sercl_jax.types import Frames
+
+T = TypeVar("T")
+
+
+def cache_directory(config: ConfigDict) -> Path:
+    """Where records, features and compiled programs lie: the config's folder, $SERCL_CACHE, or the user's cache."""
+    return Path(config.data.cache_dir or os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser().resolve()
+
+
+class Workbench:
+    """Loads each thing once, however many rows of a table ask for it."""
+
+    def __init__(self, progress: bool = True):
+        self._progress = progress
+        self._made: dict[tuple[Any, ...], Any] = {}
+        self.feature_seconds = 0.0
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        if key not in self._made:
+            start = time.monotonic()
+            self._made[key] = make()
+            self.feature_seconds += time.monotonic() - start
+        return self._made[key]
+
+    def corpus(self, config: ConfigDict) -> corpora.Corpus:
+        """The corpus that `config.data` names; its records are built if missing."""
+        data = config.data
+        if data.corpus == "manifest" and not data.manifest:
+            raise UserError("corpus=manifest needs --config.data.manifest=FILE (CSV or JSON lines).")
+        return self._once(("corpus", data.to_json()), lambda: corpora.load(
+            data.corpus, cache_dir=cache_directory(config), manual_dir=_path(data.manual_dir),
+            manifest=_path(data.manifest), allow_outside=data.allow_outside, download=data.download,
+            on_error=data.on_error, workers=data.workers or None, progress=self._progress))
+
+    def frames(self, config: ConfigDict) -> Frames:
+        """Low-level descriptors of the corpus, from the cache or extracted now."""
+        corpus = self.corpus(config)
+        return self._once(("frames", corpus.key, config.features), lambda: features.extract(
+            corpus, config.features, cache_dir=cache_directory(config), workers=config.data.workers or None,
+            progress=self._progress))
+
+    def nodes(self, config: ConfigDict) -> nodes.Nodes:
+        """Nodes of every utterance, not yet standardised."""
+        frames = self.frames(config)
+        return self._once(("nodes", frames.key, config.graph.nodes), lambda: nodes.build(frames, config.graph.nodes))
+
+    def functionals(self, config: ConfigDict, feature_set: str) -> np.ndarray:
+        """openSMILE's functionals of every utterance, [U, D]."""
+        corpus = self.corpus(config)
+        return self._once(("functionals", corpus.key, feature_set), lambda: features.functionals(
+            corpus, feature_set, cache_dir=cache_directory(config), workers=config.data.workers or None,
+            progress=self._progress)[0])
+
+    def speakers(self, config: ConfigDict) -> np.ndarray:
+        """[U] speaker names."""
+        return np.array([u.speaker for u in self.corpus(config).utterances])
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
