@@ -1,0 +1,288 @@
+"""The figures of a run's report."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from sercl_jax.report import projection, style, values
+from sercl_jax.report.inputs import Curve, Embeddings, Results
+from sercl_jax.report.style import Drawing
+from sercl_jax.report.values import Estimate
+
+_LINES = 20  # single curves drawn behind their mean
+_LEGEND = 24  # groups named in a scatter plot's legend
+_CURVE_TITLES = {"loss": "Contrastive loss", "positive_similarity": "Similarity of positive pairs",
+                 "negative_similarity": "Similarity of negative pairs"}
+
+
+def scores(results: Results) -> Drawing:
+    """Every metric with its interval, beside the baselines and the paper."""
+    metrics = [metric for metric in results.metrics if metric in ("UA", "WA", "F1") or metric.startswith("CCC")]
+    metrics = metrics or list(results.metrics)
+    systems: list[tuple[str, Mapping[str, Estimate]]] = [("This run", results.metrics)]
+    systems += [(baseline.name, baseline.metrics) for baseline in results.baselines]
+    with style.drawing():
+        names = [name for name, _ in systems] + (["Paper"] if results.paper else [])
+        figure, axes = style.new_figure(2.35 * len(metrics) + 2.2, 1.0 + 0.34 * len(names), 1, len(metrics))
+        for axis, metric in zip(axes, metrics, strict=True):
+            scale = 100.0 if values.is_percentage(metric) else 1.0
+            for place, (_, measured) in enumerate(systems):
+                if metric in measured:
+                    _point(axis, place, measured[metric], scale, style.ACCENT if place == 0 else style.MUTED)
+            if metric in results.paper:
+                axis.axvline(scale * results.paper[metric], color=style.CONTRAST, linewidth=1, linestyle=(0, (4, 3)))
+                axis.plot(scale * results.paper[metric], len(systems), "D", color=style.CONTRAST, markersize=6,
+                          markerfacecolor="none", markeredgewidth=1.5)
+            _name_places(axis, names if axis is axes[0] else [""] * len(names))
+            axis.set_xlabel(values.heading(metric))
+            axis.margins(x=0.12)
+        words = "; ".join(f"{name}: " + ", ".join(
+            f"{metric} {values.estimate(metric, measured[metric])} {values.interval(metric, measured[metric].ci)}"
+            for metric in metrics if metric in measured) for name, measured in systems)
+        caption = "Points with 95 % intervals from a bootstrap over speakers."
+        if results.paper:
+            caption += " The paper's value is the hollow diamond and the dashed line; it comes without an interval."
+        return style.finish(figure, "scores", "Scores", caption, words + ".", results.synthetic)
+
+
+def confusion(results: Results) -> Drawing | None:
+    """Fig. 5: share of each true class that was given each label, with counts."""
+    if results.confusion is None:
+        return None
+    counts, labels = results.confusion, list(results.labels)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    with style.drawing():
+        side = 1.5 + 0.62 * len(labels)
+        figure, (axis,) = style.new_figure(side + 0.4, side)
+        for true in range(len(labels)):
+            for given in range(len(labels)):
+                _cell(axis, given, true, shares[true, given], counts[true, given])
+        axis.set_xlim(-0.5, len(labels) - 0.5)
+        axis.set_ylim(len(labels) - 0.5, -0.5)
+        axis.set_aspect("equal")
+        axis.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(labels)), labels)
+        axis.set_xlabel("predicted")
+        axis.set_ylabel("true")
+        axis.grid(visible=False)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        words = "; ".join(_confused(labels, shares, true) for true in range(len(labels)))
+        return style.finish(figure, "confusion", "Confusion matrix",
+                            "Upper figure: percentage of the true class (its row); lower figure: utterances. "
+                            "Test predictions of all folds pooled, the figure the paper shows as Fig. 5.",
+                            f"Confusion matrix, true classes in rows. {words}.", results.synthetic)
+
+
+def recalls(results: Results) -> Drawing | None:
+    """Recall of each class, sorted."""
+    if not results.per_class:
+        return None
+    order = sorted(results.per_class, key=lambda label: (-results.per_class[label], label))
+    with style.drawing():
+        figure, (axis,) = style.new_figure(5.6, 0.8 + 0.28 * len(order))
+        for place, label in enumerate(order):
+            recall = 100 * results.per_class[label]
+            axis.plot([0, recall], [place, place], color=style.ACCENT, linewidth=1.2, alpha=0.45)
+            axis.plot(recall, place, "o", color=style.ACCENT, markersize=6)
+            axis.annotate(f"{recall:.1f}", (recall, place), xytext=(8, 0), textcoords="offset points", va="center",
+                          fontsize=8.5)
+        _name_places(axis, order)
+        axis.set_xlim(0, 109)
+        axis.set_xticks(range(0, 101, 20))
+        axis.set_xlabel("recall %")
+        mean = np.mean([results.per_class[label] for label in order])
+        return style.finish(figure, "recall", "Recall of each class", "Their mean is UA.",
+                            "Recall: " + ", ".join(f"{label} {100 * results.per_class[label]:.1f} %"
+                                                   for label in order) + f"; mean {100 * mean:.1f} %.",
+                            results.synthetic)
+
+
+def training(curves: Sequence[Curve], synthetic: bool) -> Drawing | None:
+    """Loss and similarities over training, every run thin and their mean heavy."""
+    names = [name for name in _CURVE_TITLES if any(name in curve.columns for curve in curves)]
+    if not names:
+        return None
+    by_epoch = all("epoch" in curve.columns and len(set(curve.columns["epoch"] // 1)) >= 5 for curve in curves)
+    axis_name = "epoch" if by_epoch else "step"
+    with style.drawing():
+        figure, axes = style.new_figure(2.75 * len(names) + 0.3, 2.5, 1, len(names))
+        for axis, name in zip(axes, names, strict=True):
+            drawn = [_binned(curve, axis_name, name) for curve in curves if name in curve.columns]
+            for x, y in drawn[:_LINES] if len(drawn) > 1 else []:
+                axis.plot(x, y, color=style.ACCENT, linewidth=0.8, alpha=0.3)
+            axis.plot(*_mean(drawn), color=style.ACCENT, linewidth=2)
+            axis.set_title(_CURVE_TITLES[name])
+            axis.set_xlabel(axis_name)
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        caption = "One training." if len(curves) == 1 else (
+            f"{len(curves)} trainings: " + (f"{_LINES} of them thin, the mean of all heavy." if len(curves) > _LINES
+                                            else "each thin, their mean heavy."))
+        words = []
+        for name in names:
+            _, mean = _mean([_binned(curve, axis_name, name) for curve in curves if name in curve.columns])
+            words.append(f"{_CURVE_TITLES[name]} goes from {mean[0]:.3f} to {mean[-1]:.3f}")
+        return style.finish(figure, "training", "Training", caption, "; ".join(words) + ".", synthetic)
+
+
+def scatter(embeddings: Embeddings, synthetic: bool) -> Drawing | None:
+    """t-SNE of the embeddings by emotion and by speaker, trained above untrained if both are known."""
+    if len(embeddings.values) < projection.SMALLEST:
+        return None
+    chosen = projection.subsample(len(embeddings.values))
+    emotions = np.asarray(embeddings.labels)[chosen]
+    speakers = np.asarray(embeddings.speakers)[chosen]
+    lines = [("trained", embeddings.values)]
+    if embeddings.untrained is not None:
+        lines.append(("untrained", embeddings.untrained))
+    with style.drawing():
+        figure, axes = style.new_figure(7.6, 0.6 + 3.3 * len(lines), len(lines), 2)
+        for line, (name, vectors) in enumerate(lines):
+            points = projection.tsne(vectors[chosen])
+            suffix = f", {name}" if len(lines) > 1 else ""
+            _groups(axes[2 * line], points, emotions, f"By emotion{suffix}", line == len(lines) - 1)
+            _groups(axes[2 * line + 1], points, speakers, f"By speaker{suffix}", line == len(lines) - 1)
+        number = f"{len(chosen)} of {len(embeddings.values)}" if len(chosen) < len(embeddings.values) else (
+            f"all {len(chosen)}")
+        caption = (f"t-SNE of {number} embeddings, standardised as for the classifier, started from principal "
+                   "components. Neighbours mean something; distances between clusters and their sizes do not.")
+        return style.finish(figure, "tsne", "Embeddings in the plane", caption,
+                            f"Scatter plots of {number} embeddings, coloured by {len(set(emotions))} emotions and by "
+                            f"{len(set(speakers))} speakers.", synthetic)
+
+
+def probes(results: Results) -> Drawing | None:
+    """Does it learn emotion or speakers: accuracy of each probe beside its chance level."""
+    bars = probe_scores(results)
+    if not results.probes or not bars:
+        return None
+    with style.drawing():
+        figure, (axis,) = style.new_figure(5.6, 0.9 + 0.34 * len(bars))
+        for place, (_, score, chance) in enumerate(bars):
+            _point(axis, place, score, 100.0, style.ACCENT)
+            if chance is not None:
+                axis.plot(100 * chance, place, "|", color=style.CONTRAST, markersize=13, markeredgewidth=2)
+        _name_places(axis, [name for name, _, _ in bars])
+        axis.set_xlim(0, 104)
+        axis.set_xlabel("accuracy % (WA)")
+        words = "; ".join(f"{name} {100 * score.mean:.1f} %" + ("" if chance is None else
+                                                               f", chance {100 * chance:.1f} %")
+                          for name, score, chance in bars)
+        return style.finish(figure, "probes", "Emotion or speaker?",
+                            "Points: accuracy of a linear probe on the embeddings. Ticks: chance.", words + ".",
+                            results.synthetic)
+
+
+def probe_scores(results: Results) -> list[tuple[str, Estimate, float | None]]:
+    """(what is probed, accuracy, chance level if known), emotion first."""
+    lines: list[tuple[str, Estimate, float | None]] = []
+    if "WA" in results.metrics and "emotion" not in results.probes:
+        lines.append(("emotion", results.metrics["WA"], None))
+    for name, scores in results.probes.items():
+        if "WA" in scores:
+            lines.append((name, scores["WA"], scores["chance"].mean if "chance" in scores else None))
+    return lines
+
+
+def label_efficiency(results: Results) -> Drawing | None:
+    """UA of the classifier when it sees a share of the labels only."""
+    points = sorted((share, scores["UA"]) for share, scores in results.label_efficiency if "UA" in scores)
+    if not points:
+        return None
+    with style.drawing():
+        figure, (axis,) = style.new_figure(5.6, 2.9)
+        x = [100 * share for share, _ in points]
+        mean = np.array([100 * score.mean for _, score in points])
+        spread = np.array([100 * (score.std or 0.0) for _, score in points])
+        axis.fill_between(x, mean - spread, mean + spread, color=style.ACCENT, alpha=0.15, linewidth=0)
+        axis.plot(x, mean, "o-", color=style.ACCENT, markersize=5)
+        axis.set_xscale("log")
+        axis.set_xticks(x, [f"{share:g}" for share in x])
+        axis.minorticks_off()
+        axis.set_xlabel("labels used, %")
+        axis.set_ylabel("UA %")
+        return style.finish(figure, "label_efficiency", "Label efficiency",
+                            "The encoder is the same; only the classifier's labels are fewer. Band: one standard "
+                            "deviation.", "; ".join(f"{share:g} % of labels: UA {value:.1f} %"
+                                                     for share, value in zip(x, mean, strict=True)) + ".",
+                            results.synthetic)
+
+
+def _point(axis: Axes, place: float, score: Estimate, scale: float, color: str) -> None:
+    if score.ci is not None:
+        axis.plot([scale * score.ci[0], scale * score.ci[1]], [place, place], color=color, linewidth=2.2, alpha=0.5,
+                  solid_capstyle="butt")
+    axis.plot(scale * score.mean, place, "o", color=color, markersize=6.5)
+
+
+def _name_places(axis: Axes, names: Sequence[str]) -> None:
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_yticks(range(len(names)), names)
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+
+
+def _cell(axis: Axes, x: int, y: int, share: float, count: float) -> None:
+    axis.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=style.ACCENT, alpha=share, linewidth=0))
+    axis.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor="none", edgecolor=style.GRID, linewidth=0.6))
+    color = style.ON_ACCENT if share > 0.6 else style.INK if count else style.MUTED
+    if not count:
+        axis.text(x, y, "0", ha="center", va="center", fontsize=8, color=color)
+        return
+    axis.text(x, y - 0.12, f"{100 * share:.0f}", ha="center", va="center", fontsize=10, color=color)
+    axis.text(x, y + 0.24, f"{count:g}" if count == int(count) else f"{count:.1f}", ha="center", va="center",
+              fontsize=7, color=color)
+
+
+def _confused(labels: Sequence[str], shares: np.ndarray, true: int) -> str:
+    others = shares[true].copy()
+    others[true] = 0
+    text = f"{labels[true]} {100 * shares[true, true]:.0f} % right"
+    worst = int(others.argmax())
+    return text + (f", most often taken for {labels[worst]} ({100 * others[worst]:.0f} %)" if others[worst] else "")
+
+
+def _binned(curve: Curve, axis_name: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The curve's means over whole epochs, or its steps as they are; points that were not logged fall away."""
+    x, y = curve.columns[axis_name], curve.columns[name]
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    return _average(np.floor(x) if axis_name == "epoch" else x, y)
+
+
+def _mean(drawn: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return _average(np.concatenate([x for x, _ in drawn]), np.concatenate([y for _, y in drawn]))
+
+
+def _average(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    places, index = np.unique(x, return_inverse=True)
+    return places, np.bincount(index, weights=y) / np.bincount(index)
+
+
+def _groups(axis: Axes, points: np.ndarray, groups: np.ndarray, title: str, legend: bool) -> None:
+    names = sorted(set(groups.tolist()))
+    handles = []
+    for index, name in enumerate(names):
+        color = style.SERIES[index % len(style.SERIES)]
+        # With more groups than colours a colour comes back with another marker.
+        marker = style.MARKERS[(index + index // len(style.SERIES)) % len(style.MARKERS)]
+        mine = points[groups == name]
+        axis.plot(mine[:, 0], mine[:, 1], marker, color=color, markersize=4, markeredgewidth=0.4,
+                  markeredgecolor=style.PAPER, alpha=0.9)
+        handles.append(Line2D([], [], color=color, marker=marker, linestyle="none", markersize=5,
+                              label=f"\u200b{name or 'unknown'}"))
+    axis.set_title(title)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
+    if legend:
+        if len(handles) > _LEGEND:
+            handles = [*handles[:_LEGEND], Line2D([], [], linestyle="none", label=f"and {len(names) - _LEGEND} more")]
+        axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, handletextpad=0.1,
+                    columnspacing=0.9)

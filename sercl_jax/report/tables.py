@@ -1,0 +1,114 @@
+"""A table of results as Markdown, CSV, LaTeX, HTML and a plot: ours, the paper's, the difference."""
+
+import csv
+import io
+from pathlib import Path
+
+from sercl_jax.files import atomic_path, write_text
+from sercl_jax.report import html, table_figure, values
+from sercl_jax.report.table import Table
+from sercl_jax.report.values import Estimate
+
+
+def write_table(directory: Path, table: Table) -> None:
+    """Writes table.md, table.csv, table.tex, table.png and table.html into `directory`, each whole or not at all.
+
+    Raises:
+      UserError: a file cannot be written.
+    """
+    write_text(directory / "table.md", markdown(table))
+    write_text(directory / "table.csv", comma_separated(table))
+    write_text(directory / "table.tex", latex(table))
+    drawing = table_figure.draw(table)
+    with atomic_path(directory / "table.png") as temporary:
+        temporary.write_bytes(drawing.png)
+    header, body = cells(table)
+    write_text(directory / "table.html", html.render_table(table.title, table.caption, header, body, drawing, KEY,
+                                                           table.synthetic))
+
+
+def cells(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Header and lines as plain text, without columns that would be empty."""
+    with_interval = any(value.ci is not None for row in table.rows for value in row.metrics.values())
+    with_paper = any(row.paper for row in table.rows)
+    with_note = any(row.note for row in table.rows)
+    header = [""]
+    for metric in table.columns:
+        header.append(values.heading(metric))
+        header += ["95 % interval"] * with_interval
+        header += ["paper", "difference"] * with_paper
+    header += ["note"] * with_note
+    body = []
+    for row in table.rows:
+        line = [row.name]
+        for metric in table.columns:
+            ours = row.metrics.get(metric)
+            line.append("not run" if ours is None else values.estimate(metric, ours))
+            if with_interval:
+                line.append("" if ours is None else values.interval(metric, ours.ci))
+            if with_paper:
+                paper = (row.paper or {}).get(metric)
+                gap = row.difference(metric)
+                line.append("" if paper is None else values.number(metric, paper))
+                line.append("" if gap is None else values.difference(metric, gap))
+        body.append(line + [row.note] * with_note)
+    return header, body
+
+
+def markdown(table: Table) -> str:
+    """The table with its title and caption; differences are ours minus the paper's."""
+    header, body = cells(table)
+    aligned = ["---:" if 0 < i < len(header) - (header[-1] == "note") else ":---" for i in range(len(header))]
+    lines = [f"## {_markdown(table.title)}", "", _markdown(table.caption), ""]
+    lines += ["| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in [header]]
+    lines.append("| " + " | ".join(aligned) + " |")
+    lines += ["| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in body]
+    return "\n".join([*lines, "", KEY, ""])
+
+
+KEY = "Mean ± standard deviation over seeds; difference = ours − paper, in percentage points (plain for CCC)."
+
+
+def comma_separated(table: Table) -> str:
+    """One line per row, fractions in full precision, for further work."""
+    parts = ("mean", "std", "low", "high", "paper", "difference")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["name", "series", "x", *(f"{metric}_{part}" for metric in table.columns for part in parts),
+                     "note"])
+    for row in table.rows:
+        numbers: list[float | None] = []
+        for metric in table.columns:
+            ours = row.metrics.get(metric, Estimate(float("nan")))
+            low, high = ours.ci or (None, None)
+            numbers += [ours.mean if metric in row.metrics else None, ours.std, low, high,
+                        (row.paper or {}).get(metric), row.difference(metric)]
+        writer.writerow([row.name, row.series, "" if row.x is None else repr(row.x),
+                         *("" if value is None else repr(float(value)) for value in numbers), row.note])
+    return buffer.getvalue()
+
+
+def latex(table: Table) -> str:
+    """A `table` environment for the booktabs package."""
+    header, body = cells(table)
+    notes = header[-1] == "note"
+    columns = "l" + "r" * (len(header) - 1 - notes) + "l" * notes
+    lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{_latex(table.title)}. {_latex(table.caption)}}}",
+             rf"  \begin{{tabular}}{{{columns}}}", r"    \toprule"]
+    lines.append("    " + " & ".join(map(_latex, header)) + r" \\")
+    lines.append(r"    \midrule")
+    lines += ["    " + " & ".join(map(_latex, line)) + r" \\" for line in body]
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+
+
+def _markdown(text: str) -> str:
+    for old, new in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " "), ("*", "\\*"), ("`", "\\`")):
+        text = text.replace(old, new)
+    return text
+
+
+def _latex(text: str) -> str:
+    escapes = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+               "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " ", "±": r"$\pm$",
+               "−": "$-$", "<": r"\textless{}", ">": r"\textgreater{}"}
+    return "".join(escapes.get(character, character) for character in text)
