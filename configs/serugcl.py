@@ -105,6 +105,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.eval.untrained = True  # the same model before training, as a second baseline
     config.eval.probes = True  # speaker identification and label efficiency
     config.eval.report = True
+    config.final_model = True  # fit encoder and classifier on all the data, for `predict`
 
     if choice["tiny"]:
         config.graph.nodes = 40

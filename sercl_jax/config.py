@@ -1,9 +1,14 @@
 """Config files: how their comma-separated choices are read, and how unknown names are answered."""
 
 import difflib
+import importlib.util
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import ml_collections
+
+from sercl_jax import resources
 from sercl_jax.errors import UserError
 
 
@@ -33,6 +38,13 @@ def choices(argument: str | None, defaults: Mapping[str, Any]) -> dict[str, Any]
     return values
 
 
+def split_choices(argument: str | None, own: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Takes a table's own choices out of the argument; the rest is for the config it is built on."""
+    items = [item for item in (argument or "").split(",") if item]
+    mine = [item for item in items if item.partition("=")[0].strip() in own]
+    return choices(",".join(mine), own), ",".join(item for item in items if item not in mine)
+
+
 def _cast(name: str, text: str | None, default: Any) -> Any:
     if isinstance(default, bool):
         if text is None or text.lower() in ("true", "1", "yes"):
@@ -54,3 +66,62 @@ def one_of(key: str, value: str, known: Iterable[str]) -> str:
     if value not in known:
         raise UserError(f"{key}={value}: unknown.{nearest(value, known)}")
     return value
+
+
+def base(name: str, argument: str | None) -> ml_collections.ConfigDict:
+    """The config that `configs/NAME.py` returns for these choices, unlocked, to build another config on."""
+    path = resources.folder("configs") / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"sercl_jax_config_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(argument).unlock()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a table: what it changes in the config, and what it stands beside.
+
+    Attributes:
+      name: as the paper calls it, where it does.
+      changes: dotted knob -> value.
+      paper: the row's name among the published numbers of the table, or "".
+      x: its place in a sweep.
+      series: which line of a sweep, or which block of a grid, it belongs to.
+      against: names of rows of the same series whose paired difference is wanted.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    paper: str = ""
+    x: float | None = None
+    series: str = ""
+    against: tuple[str, ...] = ()
+
+
+def table(config: ml_collections.ConfigDict, *, title: str, rows: Iterable[Variant], published: str = "",
+          x_label: str = "", note: str = "") -> ml_collections.ConfigDict:
+    """Makes a config of one run into one of a table: the same knobs, and a row for each variant of them.
+
+    Args:
+      config: unlocked; what all rows have in common.
+      title: of the table.
+      rows: in the order to run and to print them.
+      published: attribute of `sercl_jax.published` with the paper's numbers, such as "TABLE5".
+      x_label: axis of a sweep; "" for a table of names.
+      note: key of `published.NOTES`, printed under the table.
+    """
+    config.table = ml_collections.ConfigDict({"title": title, "published": published, "x_label": x_label, "note": note})
+    config.rows = ml_collections.ConfigDict()
+    for number, row in enumerate(rows):
+        change: dict[str, Any] = {}
+        for knob, value in row.changes.items():
+            *sections, last = knob.split(".")
+            place = change
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[last] = value
+        config.rows[f"row{number:03d}"] = ml_collections.ConfigDict({
+            "name": row.name, "paper": row.paper, "x": "" if row.x is None else str(row.x), "series": row.series,
+            "against": row.against, "change": change})
+    return config.lock()

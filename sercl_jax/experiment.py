@@ -142,7 +142,8 @@ class _Experiment:
         summary = evaluate.summarise(ours)
         baselines = self._baselines(ours)
         extra = self._probes() if config.eval.probes else {}
-        self._final_model()
+        if config.final_model:
+            self._final_model()
         trained = getattr(self.source, "train_seconds", 0.0)
         spent = time.monotonic() - started
         results.write_predictions(self.workdir, ours)

@@ -3,7 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-from sercl_jax.config import nearest
 from sercl_jax.errors import UserError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -33,7 +32,7 @@ def config_file(argument: str) -> str:
         path = folder("configs") / path.relative_to("configs")
     if not path.is_file():
         known = [f"configs/{p.relative_to(folder('configs')).as_posix()}" for p in folder("configs").rglob("*.py")]
-        raise UserError(f"--config={name}: there is no such file.{nearest(name, known)}")
+        raise UserError(f"--config={name}: there is no such file. Known: {', '.join(sorted(known))}.")
     return f"{path}{colon}{choices}"
 
 
