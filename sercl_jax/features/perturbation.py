@@ -10,29 +10,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from sercl_jax.features import frames
+from sercl_jax.features import frames, pitch
 
 NAMES = ("jitterLocal", "jitterDDP", "shimmerLocal")
 _RANGE = 0.25  # a period is sought within this fraction of the expected one, either way
+_LONGEST = int(np.ceil((1 + _RANGE) * frames.RATE / pitch.LOWEST))  # samples
+_BELOW = np.tri(_LONGEST + 1, _LONGEST, -1)  # row n keeps the first n columns
 
 
-def correlations(signal: np.ndarray, shortest: int, longest: int) -> np.ndarray:
-    """Correlation coefficients of the first n samples with the n that follow, for n from shortest to longest.
+def correlations(windows: np.ndarray, shortest: int, longest: int) -> np.ndarray:
+    """Correlation coefficients of a signal's first n samples with the n that follow, n from shortest to longest.
 
     Args:
-      signal: [>= 2 * longest] samples.
+      windows: [> longest, >= 2 * longest]; row k is the signal from its sample k on (a sliding window view).
 
     Returns:
       [longest - shortest + 1] in [-1, 1]; NaN where one of the two stretches is constant.
     """
     n = np.arange(shortest, longest + 1)
-    signal = signal[:2 * longest]
+    signal = windows[0, :2 * longest]
     total, energy = np.cumsum(signal), np.cumsum(signal * signal)
     x, xx = total[n - 1], energy[n - 1]
     y, yy = total[2 * n - 1] - x, energy[2 * n - 1] - xx
-    following = sliding_window_view(np.concatenate([signal, np.zeros(longest - shortest)]), longest)[n]
-    within = np.arange(longest) < n[:, None]
-    xy = (following * within) @ signal[:longest]
+    xy = (windows[shortest:longest + 1, :longest] * _BELOW[shortest:longest + 1, :longest]) @ signal[:longest]
     with np.errstate(invalid="ignore", divide="ignore"):
         return (xy - x * y / n) / (np.sqrt(xx - x * x / n) * np.sqrt(yy - y * y / n))
 
@@ -74,11 +74,11 @@ class _Tracker:
     jitter_ddp: float = 0.0
     shimmer: float = 0.0
 
-    def advance(self, signal: np.ndarray, expected: float, start: int) -> tuple[float, float, float]:
+    def advance(self, windows: np.ndarray, expected: float, start: int) -> tuple[float, float, float]:
         """Finds the periods of one frame and returns its jitterLocal, jitterDDP and shimmerLocal.
 
         Args:
-          signal: [S] samples.
+          windows: [S, 2 * _LONGEST]; row k is the signal from its sample k on.
           expected: period in samples.
           start: where the frame begins; the next one begins a hop later.
         """
@@ -88,8 +88,7 @@ class _Tracker:
         lowest = np.inf
         begin = self.position
         while begin < end - 2 * longest - 1:
-            here = signal[begin:begin + 2 * longest]
-            found = best_match(correlations(here, shortest, longest))
+            found = best_match(correlations(windows[begin:], shortest, longest))
             if found is None:
                 begin += round(expected)
             else:
@@ -99,7 +98,7 @@ class _Tracker:
                 lowest = min(lowest, float(np.float32(score)))
                 length = shortest + index
                 if score > lowest:
-                    self._accept(sums, shortest + place, here, length)
+                    self._accept(sums, shortest + place, windows[begin], length)
                 begin += length
             if begin < start + frames.HOP - 1:
                 self.position = begin
@@ -147,7 +146,8 @@ def perturbation(signal: np.ndarray, f0: np.ndarray) -> np.ndarray:
     Returns:
       [T, 3] in the order of NAMES.
     """
-    signal = signal.astype(np.float32).astype(np.float64)
+    single = signal.astype(np.float32)  # as openSMILE holds it: see `advance` on single precision
+    windows = sliding_window_view(np.pad(single.astype(np.float64), (0, 2 * _LONGEST)), 2 * _LONGEST)
     values = np.zeros((len(f0), 3))
     tracker: _Tracker | None = None
     for t, hz in enumerate(f0):
@@ -157,5 +157,5 @@ def perturbation(signal: np.ndarray, f0: np.ndarray) -> np.ndarray:
             continue
         if tracker is None:
             tracker = _Tracker(start)
-        values[t] = tracker.advance(signal, frames.RATE / hz, start)
+        values[t] = tracker.advance(windows, frames.RATE / hz, start)
     return values
