@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -47,7 +48,7 @@ def parallel_map(function: Callable[[A], R], items: Sequence[A], *, workers: int
     """
     count = min(cpu_count() if workers is None else workers, len(items))
     bar: Iterable[Any] = tqdm(total=len(items), desc=description, unit=unit, disable=not progress,
-                              mininterval=0.5, dynamic_ncols=True)
+                              mininterval=0.5 if sys.stderr.isatty() else 10, dynamic_ncols=True)
     with bar:  # type: ignore[attr-defined]
         if count <= 1:
             for item in items:
