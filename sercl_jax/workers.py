@@ -24,9 +24,18 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _limit_threads() -> None:
+def _start_worker() -> None:
     # Libraries that read the environment late (joblib, numba) still see it here.
     os.environ.update(_ONE_THREAD)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    # A worker waits for work on a pipe that it holds open itself: killed parents would leave it waiting for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def parallel_map(function: Callable[[A], R], items: Sequence[A], *, workers: int | None, description: str,
@@ -58,7 +67,7 @@ def parallel_map(function: Callable[[A], R], items: Sequence[A], *, workers: int
         saved = {name: os.environ.get(name) for name in _ONE_THREAD}
         os.environ.update(_ONE_THREAD)  # inherited by the spawned processes before they import NumPy
         pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"),
-                                   initializer=_limit_threads)
+                                   initializer=_start_worker)
         try:
             yield from _in_order(pool, function, items, count, bar)
         except BrokenProcessPool as error:

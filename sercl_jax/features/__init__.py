@@ -30,8 +30,11 @@ _MODULES: dict[str, ModuleType] = {"is10_librosa": is10, "is10": opensmile, "log
 class Corpus(Protocol):
     """What is needed of a corpus: `sercl_jax.corpora` has the real ones."""
 
-    name: str
-    key: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
 
     @property
     def utterances(self) -> Sequence[Utterance]: ...
