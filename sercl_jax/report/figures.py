@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from sercl_jax.report import projection, style, values
+from sercl_jax.report import marks, projection, style, values
 from sercl_jax.report.inputs import Curve, Embeddings, Results
 from sercl_jax.report.style import Drawing
 from sercl_jax.report.values import Estimate
@@ -25,21 +25,22 @@ def scores(results: Results) -> Drawing:
     metrics = metrics or list(results.metrics)
     systems: list[tuple[str, Mapping[str, Estimate]]] = [("This run", results.metrics)]
     systems += [(baseline.name, baseline.metrics) for baseline in results.baselines]
+    names = [name for name, _ in systems] + (["Paper"] if results.paper else [])
     with style.drawing():
-        names = [name for name, _ in systems] + (["Paper"] if results.paper else [])
-        figure, axes = style.new_figure(2.35 * len(metrics) + 2.2, 1.0 + 0.34 * len(names), 1, len(metrics))
+        figure, axes = style.new_figure(2.3 * len(metrics) + marks.name_width(names), 1.0 + 0.34 * len(names), 1,
+                                        len(metrics))
         for axis, metric in zip(axes, metrics, strict=True):
-            scale = 100.0 if values.is_percentage(metric) else 1.0
             for place, (_, measured) in enumerate(systems):
                 if metric in measured:
-                    _point(axis, place, measured[metric], scale, style.ACCENT if place == 0 else style.MUTED)
+                    marks.point(axis, place, metric, measured[metric], style.ACCENT if place == 0 else style.MUTED)
             if metric in results.paper:
-                axis.axvline(scale * results.paper[metric], color=style.CONTRAST, linewidth=1, linestyle=(0, (4, 3)))
-                axis.plot(scale * results.paper[metric], len(systems), "D", color=style.CONTRAST, markersize=6,
-                          markerfacecolor="none", markeredgewidth=1.5)
-            _name_places(axis, names if axis is axes[0] else [""] * len(names))
+                axis.axvline(marks.scale(metric) * results.paper[metric], color=style.CONTRAST, linewidth=1,
+                             linestyle=(0, (4, 3)))
+                marks.paper_point(axis, len(systems), metric, results.paper[metric])
+            marks.name_places(axis, names, shown=axis is axes[0])
             axis.set_xlabel(values.heading(metric))
             axis.margins(x=0.12)
+            axis.xaxis.set_major_locator(MaxNLocator(4))
         words = "; ".join(f"{name}: " + ", ".join(
             f"{metric} {values.estimate(metric, measured[metric])} {values.interval(metric, measured[metric].ci)}"
             for metric in metrics if metric in measured) for name, measured in systems)
@@ -72,10 +73,11 @@ def confusion(results: Results) -> Drawing | None:
         axis.grid(visible=False)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
+        mean = f", mean of {len(results.runs)} runs" if len(results.runs) > 1 else ""
         words = "; ".join(_confused(labels, shares, true) for true in range(len(labels)))
         return style.finish(figure, "confusion", "Confusion matrix",
-                            "Upper figure: percentage of the true class (its row); lower figure: utterances. "
-                            "Test predictions of all folds pooled, the figure the paper shows as Fig. 5.",
+                            f"Upper number: percentage of the true class (its row); lower number: utterances{mean}. "
+                            "Test predictions of all folds pooled.",
                             f"Confusion matrix, true classes in rows. {words}.", results.synthetic)
 
 
@@ -92,7 +94,7 @@ def recalls(results: Results) -> Drawing | None:
             axis.plot(recall, place, "o", color=style.ACCENT, markersize=6)
             axis.annotate(f"{recall:.1f}", (recall, place), xytext=(8, 0), textcoords="offset points", va="center",
                           fontsize=8.5)
-        _name_places(axis, order)
+        marks.name_places(axis, order)
         axis.set_xlim(0, 109)
         axis.set_xticks(range(0, 101, 20))
         axis.set_xlabel("recall %")
@@ -157,36 +159,27 @@ def scatter(embeddings: Embeddings, synthetic: bool) -> Drawing | None:
 
 
 def probes(results: Results) -> Drawing | None:
-    """Does it learn emotion or speakers: accuracy of each probe beside its chance level."""
-    bars = probe_scores(results)
-    if not results.probes or not bars:
+    """Does it learn emotion or speakers: UA of each classifier beside its chance level."""
+    if "UA" not in results.metrics or not results.probes:
         return None
+    bars = [("emotion", results.metrics["UA"], 1 / len(results.labels) if results.labels else None)]
+    bars += [(name, scores["UA"], scores["chance"].mean if "chance" in scores else None)
+             for name, scores in results.probes.items()]
     with style.drawing():
         figure, (axis,) = style.new_figure(5.6, 0.9 + 0.34 * len(bars))
         for place, (_, score, chance) in enumerate(bars):
-            _point(axis, place, score, 100.0, style.ACCENT)
+            marks.point(axis, place, "UA", score)
             if chance is not None:
                 axis.plot(100 * chance, place, "|", color=style.CONTRAST, markersize=13, markeredgewidth=2)
-        _name_places(axis, [name for name, _, _ in bars])
+        marks.name_places(axis, [name for name, _, _ in bars])
         axis.set_xlim(0, 104)
-        axis.set_xlabel("accuracy % (WA)")
+        axis.set_xlabel(values.heading("UA"))
         words = "; ".join(f"{name} {100 * score.mean:.1f} %" + ("" if chance is None else
                                                                f", chance {100 * chance:.1f} %")
                           for name, score, chance in bars)
         return style.finish(figure, "probes", "Emotion or speaker?",
-                            "Points: accuracy of a linear probe on the embeddings. Ticks: chance.", words + ".",
-                            results.synthetic)
-
-
-def probe_scores(results: Results) -> list[tuple[str, Estimate, float | None]]:
-    """(what is probed, accuracy, chance level if known), emotion first."""
-    lines: list[tuple[str, Estimate, float | None]] = []
-    if "WA" in results.metrics and "emotion" not in results.probes:
-        lines.append(("emotion", results.metrics["WA"], None))
-    for name, scores in results.probes.items():
-        if "WA" in scores:
-            lines.append((name, scores["WA"], scores["chance"].mean if "chance" in scores else None))
-    return lines
+                            "How well a classifier names the emotion, and how well one names the speaker, from the "
+                            "same embeddings. Ticks: chance.", words + ".", results.synthetic)
 
 
 def label_efficiency(results: Results) -> Drawing | None:
@@ -211,21 +204,6 @@ def label_efficiency(results: Results) -> Drawing | None:
                             "deviation.", "; ".join(f"{share:g} % of labels: UA {value:.1f} %"
                                                      for share, value in zip(x, mean, strict=True)) + ".",
                             results.synthetic)
-
-
-def _point(axis: Axes, place: float, score: Estimate, scale: float, color: str) -> None:
-    if score.ci is not None:
-        axis.plot([scale * score.ci[0], scale * score.ci[1]], [place, place], color=color, linewidth=2.2, alpha=0.5,
-                  solid_capstyle="butt")
-    axis.plot(scale * score.mean, place, "o", color=color, markersize=6.5)
-
-
-def _name_places(axis: Axes, names: Sequence[str]) -> None:
-    axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.set_yticks(range(len(names)), names)
-    axis.grid(axis="y", visible=False)
-    axis.tick_params(axis="y", length=0)
-    axis.spines["left"].set_visible(False)
 
 
 def _cell(axis: Axes, x: int, y: int, share: float, count: float) -> None:

@@ -13,8 +13,8 @@ from sercl_jax.report.inputs import Results
 from sercl_jax.report.style import Drawing
 from sercl_jax.report.values import Estimate
 
-_CORPORA = {"emodb": "EMO-DB", "iemocap": "IEMOCAP", "casia": "CASIA", "ravdess": "RAVDESS", "demo": "demo corpus",
-            "manifest": "own corpus"}
+_CORPORA = {"emodb": "EMO-DB", "iemocap": "IEMOCAP", "casia": "CASIA", "ravdess": "RAVDESS",
+            "demo": "the demo corpus", "manifest": "a manifest's corpus"}
 _METHODS = {"serugcl": "SERUGCL", "cpc": "CPC", "supcon": "SupCon"}
 
 
@@ -34,7 +34,7 @@ def render_report(results: Results, run: Mapping[str, Any], drawings: Mapping[st
         results=results, drawings={name: _figure(drawing) for name, drawing in drawings.items()}, warnings=warnings,
         title=f"{_METHODS.get(results.method, results.method)} on {corpus_name(results)}",
         verdict=verdict(results), metrics=_metrics(results), differences=_differences(results),
-        sheet=_sheet(results), facts=_flat(facts), protocol=_flat(results.protocol),
+        sheet=_sheet(results), facts=_flat(facts), protocol=_protocol(results),
         versions=_flat(run.get("versions", {})), config=_flat(config), runs=_records(results.runs),
         folds=_records(results.folds), seconds=[(name, f"{value:.1f} s") for name, value in results.seconds.items()],
         command=results.command or _plain(run.get("command", "")), seeds=_seeds(results))
@@ -65,7 +65,7 @@ def verdict(results: Results) -> list[str]:
     if metric in results.paper:
         gap = ours.mean - results.paper[metric]
         sentences.append(f"{_short(metric, abs(gap))}{points} {'above' if gap >= 0 else 'below'} the paper's "
-                         f"{_short(metric, results.paper[metric])}{unit}.")
+                         f"{_short(metric, results.paper[metric])}{unit}, whose protocol is not stated.")
     for baseline in results.baselines:
         if metric in baseline.difference:
             sentences.append(_against(metric, baseline.name, baseline.difference[metric], points))
@@ -119,20 +119,22 @@ def _differences(results: Results) -> list[dict[str, str]]:
 
 
 def _sheet(results: Results) -> dict[str, Any]:
-    """The protocol sheet as header and lines; class counts get a column each."""
+    """The protocol sheet as header and lines; the tested utterances of each class get a column each."""
     if not results.protocol_sheet:
         return {}
-    names = list(dict.fromkeys(name for line in results.protocol_sheet for name in line))
-    classes = list(dict.fromkeys(label for line in results.protocol_sheet
-                                 for label in (line["classes"] if isinstance(line.get("classes"), dict) else {})))
-    plain = [name for name in names if name != "classes" or not classes]
-    header = [name.replace("_", " ") for name in plain] + classes
-    body = []
-    for line in results.protocol_sheet:
-        counts = line["classes"] if isinstance(line.get("classes"), dict) else {}
-        body.append([_plain(line.get(name, "")) for name in plain] + [_plain(counts.get(label, 0))
-                                                                      for label in classes])
-    return {"header": header, "body": body}
+    plain = [name for name in dict.fromkeys(name for line in results.protocol_sheet for name in line)
+             if not name.endswith("classes")]
+    tested = [line.get("test_classes") or {} for line in results.protocol_sheet]
+    labels = list(dict.fromkeys(label for counts in tested for label in counts))
+    return {"header": ["fold" if name == "name" else name.replace("_", " ") for name in plain] + labels,
+            "body": [[_plain(line.get(name, "")) for name in plain] + [_plain(counts.get(label, 0))
+                                                                       for label in labels]
+                     for line, counts in zip(results.protocol_sheet, tested, strict=True)]}
+
+
+def _protocol(results: Results) -> list[tuple[str, str]]:
+    return _flat({"protocol" if name == "name" else name.replace("_", " "): value
+                  for name, value in results.protocol.items()})
 
 
 def _records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _plain(value: Any) -> str:
     if value is None:
-        return "none"
+        return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

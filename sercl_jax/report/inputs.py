@@ -43,7 +43,8 @@ class Results:
     baselines: Sequence[Baseline]
     probes: Mapping[str, Mapping[str, Estimate]]
     label_efficiency: Sequence[tuple[float, Mapping[str, Estimate]]]
-    protocol_sheet: Sequence[Mapping[str, Any]]
+    protocol_sheet: Sequence[Mapping[str, Any]]  # one line for each fold
+    left_out: int  # labelled utterances that no fold tests
     warnings: Sequence[str]
     notes: Sequence[str]
     synthetic: bool
@@ -143,6 +144,7 @@ def read_results(path: Path) -> Results:
     if metrics.absent or not metrics.object():
         metrics.fail("an object with at least one metric")
     probes = root.get("probes").mapping()
+    sheet = root.get("protocol_sheet")
     efficiency = probes.pop("label_efficiency", _Value(path, "probes.label_efficiency", _MISSING))
     return Results(
         method=root.get("method").text(), corpus=root.get("corpus").text(), protocol=root.get("protocol").object(),
@@ -151,12 +153,15 @@ def read_results(path: Path) -> Results:
         confusion=_confusion(root.get("confusion"), len(labels)),
         seconds={name: value.number() for name, value in root.get("seconds").mapping().items()},
         runs=[run.object() for run in root.get("runs").items()],
-        per_class={name: value.number() for name, value in root.get("per_class").mapping().items()},
+        per_class={name: value.number() for name, value in root.get("per_class").mapping().items()
+                   if not value.absent},
         baselines=[_baseline(item) for item in root.get("baselines").items()],
-        probes={name: probe.estimates() for name, probe in probes.items() if not probe.absent},
+        probes={name: _probe(probe) for name, probe in probes.items() if not probe.absent},
         label_efficiency=[_share(item) for item in efficiency.items()],
-        protocol_sheet=[line.object() for line in root.get("protocol_sheet").items()],
-        warnings=[item.text() for item in root.get("warnings").items()],
+        protocol_sheet=[line.object() for line in sheet.get("folds").items()] if not sheet.absent else [],
+        left_out=0 if sheet.absent or sheet.get("left_out").absent else int(sheet.get("left_out").number()),
+        warnings=[item.text() for item in root.get("warnings").items()]
+        + ([item.text() for item in sheet.get("warnings").items()] if not sheet.absent else []),
         notes=[item.text() for item in root.get("notes").items()],
         synthetic=bool(root.value.get("synthetic")),
         command="" if root.get("command").absent else root.get("command").text(),
@@ -189,6 +194,11 @@ def _confusion(value: _Value, classes: int) -> np.ndarray | None:
 
 def _baseline(value: _Value) -> Baseline:
     return Baseline(value.get("name").text(), value.get("metrics").estimates(), value.get("difference").estimates())
+
+
+def _probe(value: _Value) -> dict[str, Estimate]:
+    chance = value.get("chance")
+    return {"UA": value.get("UA").estimate()} | ({} if chance.absent else {"chance": chance.estimate()})
 
 
 def _share(value: _Value) -> tuple[float, dict[str, Estimate]]:

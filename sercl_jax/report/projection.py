@@ -20,6 +20,7 @@ def tsne(vectors: np.ndarray) -> np.ndarray:
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # scikit-learn's own dependency
 
     vectors = np.asarray(vectors, np.float64)
     spread = vectors.std(axis=0)
@@ -29,4 +30,6 @@ def tsne(vectors: np.ndarray) -> np.ndarray:
     components = min(50, *vectors.shape)
     vectors = PCA(components, svd_solver="full").fit_transform(vectors)
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca", random_state=0, n_jobs=1).fit_transform(vectors)
+    # One thread: with several, busy CPUs make it many times slower (they spin), and sums may differ in their order.
+    with threadpool_limits(1):
+        return TSNE(2, perplexity=perplexity, init="pca", random_state=0, n_jobs=1).fit_transform(vectors)

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -64,10 +64,12 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1,
+               sharey: Literal["none", "row"] = "none") -> tuple[Figure, list[Axes]]:
     """A figure of that size in inches, and its axes in reading order."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
+    figure.get_layout_engine().set(wspace=0.06, hspace=0.06)  # type: ignore[call-arg, union-attr]
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
     return figure, list(axes.ravel())
 
 
@@ -97,20 +99,25 @@ def svg(figure: Figure, name: str, alternative: str) -> str:
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg"):]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r"url\(#", f"url(#{name}-", text)
-    text = re.sub(r'href="#', f'href="#{name}-', text)
-    text = re.sub(r"'DejaVu Sans'(, sans-serif)?", "var(--sans)", text)
-    for color, variable in VARIABLES.items():
-        text = re.sub(rf"(?<=: ){color}\b", f"var({variable})", text)
+    text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)  # its style is for `*`: the whole page
+    text = re.sub(r"<[^>]*>", lambda tag: _adapt(tag.group(), name), text)
     head, body = text.split(">", 1)
     size = re.search(r'viewBox="([^"]*)"', head)
     assert size is not None, "matplotlib always writes a viewBox"
     width = float(size.group(1).split()[2]) * 4 / 3  # points to CSS pixels
     return (f'<svg viewBox="{size.group(1)}" style="max-width: {width:.0f}px" role="img" '
             f'aria-labelledby="{name}-title"><title id="{name}-title">{_escape(alternative)}</title>{body.strip()}')
+
+
+def _adapt(tag: str, name: str) -> str:
+    """One tag with ids of its own, CSS variables for colours, the page's font, and no namespaces: HTML knows them."""
+    tag = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", tag).replace("xlink:href", "href")
+    tag = re.sub(r'\bid="', f'id="{name}-', tag)
+    tag = tag.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    tag = tag.replace("'DejaVu Sans'", "var(--sans)")
+    for color, variable in VARIABLES.items():
+        tag = re.sub(rf"(?<=: ){color}\b", f"var({variable})", tag)
+    return tag
 
 
 def _escape(text: str) -> str:

@@ -38,8 +38,8 @@ def difference(metric: str, value: float) -> str:
 
 
 def estimate(metric: str, value: Estimate) -> str:
-    """`86.61 ± 0.92`, or the mean alone where there is no spread."""
-    spread = "" if value.std is None else f" ± {_digits(metric, value.std)}"
+    """`86.61 ± 0.92`, or the mean alone where there was one run, whose spread is unknown or counted as 0."""
+    spread = "" if not value.std else f" ± {_digits(metric, value.std)}"
     return number(metric, value.mean) + spread
 
 

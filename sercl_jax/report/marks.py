@@ -1,0 +1,57 @@
+"""Marks that several figures share."""
+
+import textwrap
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from sercl_jax.report import style, values
+from sercl_jax.report.values import Estimate
+
+_WRAP = 34  # characters to a line of a name beside a plot
+
+
+def scale(metric: str) -> float:
+    """From the stored value to the one on the axis."""
+    return 100.0 if values.is_percentage(metric) else 1.0
+
+
+def point(axis: Axes, place: float, metric: str, score: Estimate, color: str = style.ACCENT) -> None:
+    """The mean as a dot, and its 95 % interval, or else one standard deviation, as a bar."""
+    low, high = bar(score)
+    axis.plot([scale(metric) * low, scale(metric) * high], [place, place], color=color, linewidth=2.2, alpha=0.5,
+              solid_capstyle="butt")
+    axis.plot(scale(metric) * score.mean, place, "o", color=color, markersize=6)
+
+
+def paper_point(axis: Axes, place: float, metric: str, value: float, upright: bool = False) -> None:
+    """The paper's value, hollow; `upright` where the metric runs up the vertical axis."""
+    x, y = scale(metric) * value, place
+    axis.plot(*((y, x) if upright else (x, y)), "D", color=style.CONTRAST, markerfacecolor="none", markersize=6,
+              markeredgewidth=1.5)
+
+
+def bar(score: Estimate) -> tuple[float, float]:
+    """Both ends of the error bar."""
+    if score.ci is not None:
+        return score.ci
+    spread = score.std or 0.0
+    return score.mean - spread, score.mean + spread
+
+
+def wrapped(names: Sequence[str]) -> list[str]:
+    return [textwrap.fill(name, _WRAP) for name in names]
+
+
+def name_width(names: Sequence[str]) -> float:
+    """Inches that the wrapped names take beside the axes."""
+    return 0.08 * max((len(line) for name in wrapped(names) for line in name.split("\n")), default=0)
+
+
+def name_places(axis: Axes, names: Sequence[str], shown: bool = True) -> None:
+    """One name to a line, from the top, instead of numbers on the vertical axis."""
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_yticks(range(len(names)), wrapped(names) if shown else [""] * len(names))
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
