@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import sklearn
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from sercl_jax.errors import UserError
@@ -148,6 +148,17 @@ class FittedSvm:
         return cls(**parts, **numbers)  # type: ignore[arg-type]
 
 
+def standardiser(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column, both float64 [D], from rows [U, D].
+
+    The deviation of a column that varies by less than float32 can tell is given as 1: to divide by it would make
+    a feature of rounding errors.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    deviation = x.std(0)
+    return x.mean(0), np.where(deviation > 1e-6 * np.abs(x).max(0), deviation, 1.0)
+
+
 def fit_svm(x: np.ndarray, y: np.ndarray, groups: Sequence[str] | None, settings: SvmSettings, *,
             statistics: np.ndarray | None = None) -> FittedSvm:
     """Standardises, chooses kernel and C on folds inside these rows, and fits on all of them.
@@ -177,14 +188,15 @@ def fit_svm(x: np.ndarray, y: np.ndarray, groups: Sequence[str] | None, settings
         raise UserError("classifier: all training rows are of one class; two are needed.")
     choices = settings.choices
     choice, score = choices[0], np.nan
-    if len(choices) > 1:
-        scores = _inner_scores(x, y, groups, settings, statistics)
-        choice, score = choices[int(scores.argmax())], scores.max()
-    problem = _Problem(x, statistics, settings)
-    machine = problem.fit(y, choice)
-    weights = _pair_weights(machine)
+    # What scikit-learn would check again in each of hundreds of fits has been checked above.
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        if len(choices) > 1:
+            scores = _inner_scores(x, y, groups, settings, statistics)
+            choice, score = choices[int(scores.argmax())], scores.max()
+        problem = _Problem(x, statistics, settings)
+        machine = problem.fit(y, choice)
     return FittedSvm(mean=problem.mean, scale=problem.scale, vectors=problem.rows[machine.support_],
-                     weights=weights, intercepts=_intercepts(machine), classes=machine.classes_,
+                     weights=_pair_weights(machine), intercepts=_intercepts(machine), classes=machine.classes_,
                      gamma=problem.gamma if choice.kernel == "rbf" else 0.0, c=choice.c, chosen_ua=float(score))
 
 
@@ -192,8 +204,7 @@ class _Problem:
     """Training rows, standardised, with the Gram matrices that all settings share."""
 
     def __init__(self, x: np.ndarray, statistics: np.ndarray | None, settings: SvmSettings):
-        scaler = StandardScaler().fit(x if statistics is None else statistics)
-        self.mean, self.scale = scaler.mean_, scaler.scale_
+        self.mean, self.scale = standardiser(x if statistics is None else statistics)
         self.rows = (x - self.mean) / self.scale
         variance = self.rows.var()
         self.gamma = (float(settings.gamma) if settings.gamma != "scale" else

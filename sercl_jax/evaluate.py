@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sercl_jax.classify import FittedSvm, SvmSettings, fit_svm
+from sercl_jax.classify import FittedSvm, SvmSettings, fit_svm, standardiser
 from sercl_jax.errors import UserError
 from sercl_jax.intervals import ci95, ci95_difference, cluster_warning, speaker_confusions
 from sercl_jax.metrics import METRICS, confusion, recall, ua, wa
@@ -28,6 +28,11 @@ class FoldScore:
     c: float
     UA: float
     WA: float
+
+    @classmethod
+    def of(cls, name: str, kernel: str, c: float, matrix: np.ndarray) -> "FoldScore":
+        """From the confusion matrix [K, K] of the fold."""
+        return cls(name, int(matrix.sum()), kernel, c, float(ua(matrix)), float(wa(matrix)))
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,10 @@ class Predictions:
     def confusion(self) -> np.ndarray:
         """[K, K] counts over all tested utterances, rows truth."""
         return confusion(self.truth[self.tested], self.predicted[self.tested], len(self.labels))
+
+    def facts(self) -> set[tuple[str, str, int]]:
+        """(id, speaker, true class) of every tested utterance."""
+        return {(self.ids[u], self.speakers[u], int(self.truth[u])) for u in np.flatnonzero(self.tested)}
 
     def speaker_confusions(self) -> np.ndarray:
         """[S, K, K], see `intervals.speaker_confusions`."""
@@ -118,9 +127,8 @@ def evaluate(embed: Embeddings, utterances: "Sequence[Utterance]", labels: tuple
         predicted[fold.test] = _predict(machine, x[fold.test], fold)
         decision[np.ix_(fold.test, machine.classes)] = machine.decision(x[fold.test])
         fold_of[fold.test] = number
-        matrix = confusion(truth[fold.test], predicted[fold.test], len(labels))
-        scores.append(FoldScore(fold.name, len(fold.test), machine.kernel, machine.c,
-                                float(ua(matrix)), float(wa(matrix))))
+        scores.append(FoldScore.of(fold.name, machine.kernel, machine.c,
+                                   confusion(truth[fold.test], predicted[fold.test], len(labels))))
     return Predictions(labels=tuple(labels), ids=tuple(u.id for u in utterances), speakers=tuple(speakers.tolist()),
                        truth=truth, predicted=predicted, decision=decision, fold=fold_of, folds=tuple(scores),
                        seed=seed, fold_seed=fold_seed)
@@ -144,7 +152,7 @@ def _predict(machine: FittedSvm, x: np.ndarray, fold: Fold) -> np.ndarray:
 def speaker_normalise(x: np.ndarray, utterances: "Sequence[Utterance]") -> tuple[np.ndarray, tuple[str, ...]]:
     """Standardises each speaker's rows by that speaker's own mean and deviation, labels unseen.
 
-    A column that is constant for a speaker becomes 0 for that speaker.
+    A column that is constant for a speaker becomes 0 (up to rounding) for that speaker.
 
     Args:
       x: [U, D].
@@ -165,11 +173,8 @@ def speaker_normalise(x: np.ndarray, utterances: "Sequence[Utterance]") -> tuple
     few, single = [], []
     for name in np.unique(speakers):
         rows = np.flatnonzero(speakers == name)
-        own = x[rows].astype(np.float64)
-        deviation = own.std(0)
-        # As scikit-learn: what varies by rounding only is constant.
-        flat = deviation <= 10 * np.finfo(x.dtype).eps * np.abs(own).max(0)
-        normalised[rows] = np.where(flat, 0, (own - own.mean(0)) / np.where(flat, 1, deviation))
+        mean, scale = standardiser(x[rows])
+        normalised[rows] = (x[rows] - mean) / scale
         emotions = {utterances[u].label for u in rows.tolist()} - {""}
         if len(rows) == 1:
             single.append(str(name))
@@ -203,7 +208,7 @@ def summarise(runs: Sequence[Predictions]) -> dict[str, Any]:
     mean = pooled.mean(0)
     recalls = recall(pooled).mean(0)
     warnings = [text for text in (cluster_warning(confusions),) if text]
-    if any(not speaker for speaker in _tested_speakers(runs[0])):
+    if any(not speaker for _, speaker, _ in runs[0].facts()):
         warnings.append("Some speakers are unknown: their utterances are resampled one by one, "
                         "which makes the intervals too narrow.")
     return {
@@ -228,13 +233,8 @@ def compare(ours: Sequence[Predictions], theirs: Sequence[Predictions]) -> dict[
     Returns:
       {"UA": {"mean", "std" (over pairs), "ci95": [low, high]}, "WA", "F1"}.
     """
-    _check_runs(ours)
-    _check_runs(theirs)
-    pairs = [(a, b) for a in ours for b in _partners(a, theirs)]
     _check_runs([*ours, *theirs])
-    for a, b in pairs:
-        if not np.array_equal(a.tested, b.tested):
-            raise ValueError("the two systems were not tested on the same utterances.")
+    pairs = [(a, b) for a in ours for b in _partners(a, theirs)]
     left, right = (np.stack([pair[side].speaker_confusions() for pair in pairs]) for side in (0, 1))
     result = {}
     for name, metric in METRICS.items():
@@ -255,15 +255,8 @@ def _partners(run: Predictions, others: Sequence[Predictions]) -> list[Predictio
 def _check_runs(runs: Sequence[Predictions]) -> None:
     if not runs:
         raise ValueError("there are no runs.")
-    first = runs[0]
-    for run in runs[1:]:
-        if (run.labels, run.ids, run.speakers) != (first.labels, first.ids, first.speakers) or \
-                not np.array_equal(run.truth, first.truth) or not np.array_equal(run.tested, first.tested):
-            raise ValueError("the runs are not of the same utterances, labels and speakers.")
-
-
-def _tested_speakers(run: Predictions) -> list[str]:
-    return [run.speakers[u] for u in np.flatnonzero(run.tested)]
+    if any(run.labels != runs[0].labels or run.facts() != runs[0].facts() for run in runs[1:]):
+        raise ValueError("the runs were not tested on the same utterances with the same labels and speakers.")
 
 
 def _fold_row(score: FoldScore, run: Predictions) -> dict[str, Any]:

@@ -7,16 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sercl_jax.errors import UserError
-from sercl_jax.evaluate import Predictions
+from sercl_jax.evaluate import FoldScore, Predictions
 from sercl_jax.files import atomic_path, write_json
+from sercl_jax.metrics import confusion
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.csv"
+_COLUMNS = ("id", "speaker", "label", "fold", "kernel", "C", "seed", "fold_seed", "predicted")
+_SCORE = "score_"
 _TYPES: Mapping[str, type] = {"method": str, "corpus": str, "protocol": dict, "seed": int, "labels": list,
                               "metrics": dict, "folds": list, "confusion": list, "seconds": dict}
 _OPTIONAL: Mapping[str, type] = {"runs": list, "per_class": dict, "baselines": list, "probes": dict,
-                                 "warnings": list, "notes": list, "training": dict, "environment": dict}
+                                 "protocol_sheet": dict, "synthetic": bool, "command": str, "paper": dict,
+                                 "warnings": list, "notes": list}
 
 
 def validate(results: Mapping[str, Any]) -> None:
@@ -24,15 +30,16 @@ def validate(results: Mapping[str, Any]) -> None:
 
     Keys: "method", "corpus", "protocol", "seed", "labels", "metrics" {name: {"mean", "std", "ci95": [low, high]}},
     "folds" [{"name", "n", "UA", "WA", ...}], "confusion" (K x K; empty for regression), "seconds" {part: seconds};
-    and, where known, "runs", "per_class", "baselines" [{"name", "metrics", "difference"}], "probes", "warnings",
-    "notes", "training", "environment". UA, WA and F1 are fractions in [0, 1], CCC in [-1, 1].
+    and, where known, "runs", "per_class", "baselines" [{"name", "metrics", "difference"}], "probes",
+    "protocol_sheet" (see `splits.protocol_sheet`), "synthetic", "command", "paper" {metric: fraction}, "warnings",
+    "notes". UA, WA and F1 are fractions in [0, 1], CCC in [-1, 1].
 
     Raises:
       UserError: what is wrong, by its key.
     """
     for key, kind in {**_TYPES, **_OPTIONAL}.items():
         if key in results:
-            if not isinstance(results[key], kind) or isinstance(results[key], bool):
+            if not isinstance(results[key], kind) or (isinstance(results[key], bool) and kind is not bool):
                 raise UserError(f"{key}: expected {kind.__name__}, found {type(results[key]).__name__}.")
         elif key in _TYPES:
             raise UserError(f"{key}: it is missing.")
@@ -42,7 +49,7 @@ def validate(results: Mapping[str, Any]) -> None:
     _check_finite(results, "")
     _check_metrics(results["metrics"], "metrics")
     for b, baseline in enumerate(results.get("baselines", [])):
-        if set(baseline) < {"name", "metrics", "difference"}:
+        if not {"name", "metrics", "difference"} <= set(baseline):
             raise UserError(f"baselines.{b}: it needs name, metrics and difference; found {sorted(baseline)}.")
         _check_metrics(baseline["metrics"], f"baselines.{b}.metrics")
     for f, fold in enumerate(results["folds"]):
@@ -63,9 +70,8 @@ def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:
         if not isinstance(value, Mapping) or not {"mean", "std", "ci95"} <= set(value):
             raise UserError(f"{where}.{name}: it needs mean, std and ci95.")
         _check_range(value["mean"], name, f"{where}.{name}.mean")
-        low, high = value["ci95"]
-        if not low <= high:
-            raise UserError(f"{where}.{name}.ci95: {low} is above {high}.")
+        if len(value["ci95"]) != 2 or not value["ci95"][0] <= value["ci95"][1]:
+            raise UserError(f"{where}.{name}.ci95: {value['ci95']} is not an interval [low, high].")
 
 
 def _check_range(value: float, name: str, where: str) -> None:
@@ -118,17 +124,57 @@ def read(workdir: Path) -> dict[str, Any]:
 def write_predictions(workdir: Path, runs: Sequence[Predictions]) -> Path:
     """Writes WORKDIR/predictions.csv: a row for each tested utterance of each run.
 
-    Columns: id, speaker, label, fold, seed, fold_seed, predicted, and score_<label> for each of the K labels (the
-    SVM's decision: votes plus squashed margins; empty for a class that the training part lacked).
+    Columns: id, speaker, label, fold, kernel, C (of the SVM that predicted it), seed, fold_seed, predicted, and
+    score_<label> for each of the K labels (the SVM's decision: votes plus squashed margins; empty for a class that
+    the training part lacked). `read_predictions` is its inverse.
     """
     path = workdir / PREDICTIONS
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["id", "speaker", "label", "fold", "seed", "fold_seed", "predicted",
-                        *(f"score_{label}" for label in runs[0].labels)])
+        table.writerow([*_COLUMNS, *(_SCORE + label for label in runs[0].labels)])
         for run in runs:
             for u in run.tested.nonzero()[0]:
-                scores = ["" if math.isnan(v) else f"{v:.6f}" for v in run.decision[u].tolist()]
-                table.writerow([run.ids[u], run.speakers[u], run.labels[run.truth[u]], run.folds[run.fold[u]].name,
+                fold = run.folds[run.fold[u]]
+                scores = ["" if math.isnan(v) else repr(v) for v in run.decision[u].tolist()]
+                table.writerow([run.ids[u], run.speakers[u], run.labels[run.truth[u]], fold.name, fold.kernel, fold.c,
                                 run.seed, run.fold_seed, run.labels[run.predicted[u]], *scores])
     return path
+
+
+def read_predictions(workdir: Path) -> list[Predictions]:
+    """Reads WORKDIR/predictions.csv; the runs hold the tested utterances only, in the order they were written in.
+
+    Raises:
+      UserError: it is absent or not what `write_predictions` writes.
+    """
+    path = workdir / PREDICTIONS
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+            labels = tuple(name.removeprefix(_SCORE) for name in header[len(_COLUMNS):])
+            runs: dict[tuple[int, int], list[list[str]]] = {}
+            for row in rows:
+                runs.setdefault((int(row[6]), int(row[7])), []).append(row)
+            return [_run(own, labels, *key) for key, own in runs.items()]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give the run's command again.") from error
+    except (ValueError, IndexError, KeyError) as error:
+        raise UserError(f"{path}: it is not a table of predictions ({error!r}); remove it and give the run's "
+                        "command again.") from error
+
+
+def _run(rows: list[list[str]], labels: tuple[str, ...], seed: int, fold_seed: int) -> Predictions:
+    number = {label: k for k, label in enumerate(labels)}
+    ids, speakers, names, folds, kernels, costs, _, _, guesses = (tuple(column) for column in
+                                                                 list(zip(*rows, strict=True))[:len(_COLUMNS)])
+    truth, predicted = (np.array([number[name] for name in column]) for column in (names, guesses))
+    of_fold = {name: f for f, name in enumerate(dict.fromkeys(folds))}
+    fold = np.array([of_fold[name] for name in folds])
+    scores = []
+    for name, f in of_fold.items():
+        own = np.flatnonzero(fold == f)
+        scores.append(FoldScore.of(name, kernels[own[0]], float(costs[own[0]]),
+                                   confusion(truth[own], predicted[own], len(labels))))
+    decision = np.array([[float(v) if v else math.nan for v in row[len(_COLUMNS):]] for row in rows])
+    return Predictions(labels=labels, ids=ids, speakers=speakers, truth=truth, predicted=predicted,
+                       decision=decision, fold=fold, folds=tuple(scores), seed=seed, fold_seed=fold_seed)

