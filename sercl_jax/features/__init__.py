@@ -54,8 +54,8 @@ class _Waveforms(Sequence[np.ndarray]):
         return len(self.corpus)
 
     def __getitem__(self, u):  # type: ignore[override]
+        utterance = self.corpus.utterances[u]  # first, because its IndexError ends an iteration
         waveform = self.corpus.waveform(u)
-        utterance = self.corpus.utterances[u]
         if len(waveform) != utterance.num_samples:
             raise UserError(f"{self.corpus.name}: utterance {utterance.id} has {len(waveform)} samples where its "
                             f"index says {utterance.num_samples}; delete the records and run again.")
