@@ -16,8 +16,9 @@ __all__ = ["Estimate", "Row", "Table", "write", "write_table"]
 def write(workdir: Path) -> Path:
     """Writes `report.html`, one file that needs no other, and the same figures as `figures/*.png`.
 
-    Reads `results.json` and, where they exist, `run.json`, the training logs and `embeddings.npz`. What is missing
-    leaves its section out; what cannot be read does too, and the page says so. The same input gives the same bytes.
+    Reads `results.json` and, where they exist, `run.json`, `config.json`, the training logs and `embeddings.npz`.
+    What is missing leaves its section out; what cannot be read does too, and the page says so. The same input gives
+    the same bytes.
 
     Args:
       workdir: the run's folder; its `figures` folder is replaced.
@@ -31,27 +32,28 @@ def write(workdir: Path) -> Path:
     workdir = Path(workdir)
     results = inputs.read_results(workdir / "results.json")
     problems: list[str] = []
-    run = _read_run(workdir / "run.json", problems)
+    run = _read_object(workdir / "run.json", problems)
+    config = run.get("config") or _read_object(workdir / "config.json", problems)
     drawings = _draw(results, workdir, problems)
     with atomic_path(workdir / "figures") as folder:
         folder.mkdir()
         for drawing in drawings:
             (folder / f"{drawing.name}.png").write_bytes(drawing.png)
-    page = html.render_report(results, run, {drawing.name: drawing for drawing in drawings},
+    page = html.render_report(results, run, config, {drawing.name: drawing for drawing in drawings},
                               [*results.warnings, *problems])
     write_text(workdir / "report.html", page)
     return workdir / "report.html"
 
 
-def _read_run(path: Path, problems: list[str]) -> dict:
+def _read_object(path: Path, problems: list[str]) -> dict:
     if not path.exists():
         return {}
     try:
-        run = inputs.read_json(path)
+        found = inputs.read_json(path)
     except UserError as error:
         problems.append(str(error))
         return {}
-    return run if isinstance(run, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _draw(results: inputs.Results, workdir: Path, problems: list[str]) -> list[Drawing]:

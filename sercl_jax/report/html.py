@@ -18,17 +18,17 @@ _CORPORA = {"emodb": "EMO-DB", "iemocap": "IEMOCAP", "casia": "CASIA", "ravdess"
 _METHODS = {"serugcl": "SERUGCL", "cpc": "CPC", "supcon": "SupCon"}
 
 
-def render_report(results: Results, run: Mapping[str, Any], drawings: Mapping[str, Drawing],
-                  warnings: Sequence[str]) -> str:
+def render_report(results: Results, run: Mapping[str, Any], config: Mapping[str, Any],
+                  drawings: Mapping[str, Drawing], warnings: Sequence[str]) -> str:
     """The report of one run.
 
     Args:
       results: checked results.
       run: `run.json` as it is; may be empty.
+      config: every knob, nested; may be empty.
       drawings: figures by name; those absent leave their section out.
       warnings: what the reader must know, the results' own and the report's.
     """
-    config = run.get("config", {})
     facts = {name: value for name, value in run.items() if name not in ("config", "versions", "command")}
     return _environment().get_template("page.html.jinja").render(
         results=results, drawings={name: _figure(drawing) for name, drawing in drawings.items()}, warnings=warnings,

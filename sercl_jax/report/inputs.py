@@ -246,7 +246,7 @@ def read_embeddings(path: Path) -> Embeddings:
       UserError: it is not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = {"labels", "speakers", "embeddings"} - set(file.files)
             if missing:
                 raise UserError(f"{path}: lacks {', '.join(sorted(missing))}; embed again to write it anew.")

@@ -14,7 +14,7 @@ from sercl_jax.report.table import Row, Table
 def draw(table: Table) -> Drawing:
     """Points with error bars (95 % interval, else one standard deviation); the paper's are hollow diamonds."""
     with style.drawing():
-        return _sweep(table) if table.x_label else _names(table)
+        return _sweep(table) if table.x_label and any(row.x is not None for row in table.rows) else _names(table)
 
 
 def _names(table: Table) -> Drawing:
@@ -40,7 +40,7 @@ def _sweep(table: Table) -> Drawing:
     """A line of panels for each metric, a panel for each series: their horizontal axes need not mean the same."""
     series = list(dict.fromkeys(row.series for row in table.rows if row.x is not None))
     figure, axes = style.new_figure(max(2.6 * len(series), 4.2), 0.5 + 2.2 * len(table.columns), len(table.columns),
-                                    max(1, len(series)), sharey="row")
+                                    len(series), sharey="row")
     for panel, axis in enumerate(axes):
         metric, name = table.columns[panel // len(series)], series[panel % len(series)]
         _line(axis, metric, [row for row in table.rows if row.x is not None and row.series == name])

@@ -23,8 +23,8 @@ def write_table(directory: Path, table: Table) -> None:
     with atomic_path(directory / "table.png") as temporary:
         temporary.write_bytes(drawing.png)
     header, body = cells(table)
-    write_text(directory / "table.html", html.render_table(table.title, table.caption, header, body, drawing, KEY,
-                                                           table.synthetic))
+    page = html.render_table(table.title, table.caption, header, body, drawing, key(table), table.synthetic)
+    write_text(directory / "table.html", page)
 
 
 def cells(table: Table) -> tuple[list[str], list[list[str]]]:
@@ -63,10 +63,17 @@ def markdown(table: Table) -> str:
     lines += ["| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in [header]]
     lines.append("| " + " | ".join(aligned) + " |")
     lines += ["| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in body]
-    return "\n".join([*lines, "", KEY, ""])
+    return "\n".join([*lines, "", key(table), ""])
 
 
-KEY = "Mean ± standard deviation over seeds; difference = ours − paper, in percentage points (plain for CCC)."
+def key(table: Table) -> str:
+    """How to read the numbers."""
+    spread = any(value.std for row in table.rows for value in row.metrics.values())
+    parts = ["Mean ± standard deviation over seeds"] if spread else []
+    if any(row.paper for row in table.rows):
+        parts.append("difference = ours - paper" + (
+            ", in percentage points" if any(map(values.is_percentage, table.columns)) else ""))
+    return "; ".join(parts) + "." if parts else ""
 
 
 def comma_separated(table: Table) -> str:

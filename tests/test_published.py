@@ -1,0 +1,62 @@
+"""The transcribed numbers: against each other, against the abstract, and as fractions."""
+
+import numpy as np
+import pytest
+
+from sercl_jax import published
+
+TABLES = {"TABLE1": published.TABLE1, "TABLE4": published.TABLE4, "TABLE5": published.TABLE5,
+          "TABLE6": published.TABLE6}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_ablation_ends_in_the_abstract_s_result(name):
+    """The abstract: UA of 69.96% and WA of 70.24% on IEMOCAP, UA of 91.04% and WA of 90.29% on EMO-DB."""
+    last = list(TABLES[name])[-1]
+    assert last == "SERUGCL"
+    assert TABLES[name][last] == {"iemocap": (0.6996, 0.7024), "emodb": (0.9104, 0.9029)}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_ablation_beats_the_full_model(name):
+    """The paper's claim, and a check on transposed digits and columns."""
+    for row in TABLES[name].values():
+        for corpus, score in row.items():
+            assert all(0 < value < 1 for value in score)
+            assert score.UA <= published.SERUGCL[corpus].UA
+            assert score.WA <= published.SERUGCL[corpus].WA
+
+
+def test_model_4_is_sum_pooling():
+    assert published.TABLE1["model 4"] == published.TABLE5["sum"] == {"iemocap": (0.6884, 0.6905),
+                                                                      "emodb": (0.9050, 0.8968)}
+
+
+def test_gains_over_dstcnet_are_those_of_the_abstract():
+    """8.18 and 8.44 points on IEMOCAP, 4.49 and 1.50 on EMO-DB."""
+    for corpus, others, gains in (("iemocap", published.TABLE2, (8.18, 8.44)),
+                                  ("emodb", published.TABLE3, (4.49, 1.50))):
+        other = next(row for row in others if row.model == "DSTCNet")
+        ours = published.SERUGCL[corpus]
+        assert other.UA is not None
+        assert other.WA is not None
+        np.testing.assert_allclose([100 * (ours.UA - other.UA), 100 * (ours.WA - other.WA)], gains, atol=1e-9)
+
+
+def test_a_quoted_result_has_both_figures_or_one_of_unknown_kind():
+    for row in (*published.TABLE2, *published.TABLE3):
+        assert (row.UA is None) == (row.WA is None) == (row.unplaced is not None)
+    assert {row.model: row.unplaced for row in (*published.TABLE2, *published.TABLE3) if row.unplaced} == {
+        "MTL": 0.6916, "SER-Graph": 0.7780, "CL": 0.8960}
+
+
+def test_pooling_weights_are_as_printed():
+    assert list(published.TABLE7) == list("ABCDEFG")
+    for name, weights in published.TABLE7.items():
+        np.testing.assert_allclose(sum(weights), 0.9 if name == "G" else 1.0)
+    assert published.TABLE7["B"]._asdict() == {"max": 0.25, "mean": 0.5, "soft": 0.25}
+
+
+def test_corpora_without_a_published_result():
+    assert published.serugcl("demo") is None
+    assert published.serugcl("emodb") == (0.9104, 0.9029)
