@@ -168,6 +168,14 @@ def test_integers_and_floats_of_the_same_samples_agree(name: str):
                                features.describe((integers / 32768).astype(np.float32), name), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["is10_librosa", "logmel"])
+def test_long_recordings_are_worked_on_in_blocks(name: str, monkeypatch: pytest.MonkeyPatch):
+    signal = noise(20_000) + 0.2 * np.sin(np.arange(20_000) * 0.08)
+    whole = features.describe(signal, name)
+    monkeypatch.setattr(frames, "BLOCK", 7)
+    np.testing.assert_allclose(features.describe(signal, name), whole, rtol=1e-5, atol=1e-5)
+
+
 def test_silence_is_unvoiced_and_steady():
     values = features.describe(np.zeros(RATE, np.int16), "is10_librosa")
     assert (values == values[0]).all()

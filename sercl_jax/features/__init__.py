@@ -1,6 +1,7 @@
 """Waveforms to frames of low-level descriptors, extracted once per corpus, in parallel, and cached.
 
-    is10_librosa  the 38 IS10 descriptors and their deltas, by NumPy and SciPy: 76 per 10 ms frame
+    is10_librosa  the 38 IS10 descriptors and their deltas, by NumPy and SciPy: 76 per 10 ms frame. (No librosa call
+                  is left: its MFCC and pYIN are further from openSMILE's, and pYIN takes minutes for a corpus.)
     is10          the same by openSMILE (optional extra, research licence)
     logmel        40 log mel filter bank energies
 

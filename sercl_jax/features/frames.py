@@ -1,5 +1,7 @@
 """Cutting a waveform into frames, and the contours over frames that every descriptor shares."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -9,6 +11,7 @@ RATE = 16_000  # Hz
 HOP = 160  # samples between frames, 10 ms
 SHORT = 400  # samples of a spectral frame, 25 ms
 LONG = 960  # samples of a pitch frame, 60 ms
+BLOCK = 2000  # frames worked on at once
 
 
 def to_float(waveform: np.ndarray) -> np.ndarray:
@@ -37,12 +40,18 @@ def count(num_samples: int, length: int) -> int:
     return max(1, 1 + (num_samples - length) // HOP)
 
 
-def split(signal: np.ndarray, length: int, num_frames: int) -> np.ndarray:
-    """[T, length] frames, left-aligned and HOP apart (a read-only view); zeros stand in after the end."""
+def blocks(signal: np.ndarray, length: int, num_frames: int) -> Iterator[np.ndarray]:
+    """Frames of `length` samples, left-aligned and HOP apart, with zeros after the end.
+
+    Yields:
+      [<= BLOCK, length] read-only views, so that an hour of audio takes no more memory than 20 seconds.
+    """
     need = (num_frames - 1) * HOP + length
     if len(signal) < need:
         signal = np.pad(signal, (0, need - len(signal)))
-    return sliding_window_view(signal, length)[::HOP][:num_frames]
+    cut = sliding_window_view(signal, length)[::HOP][:num_frames]
+    for start in range(0, num_frames, BLOCK):
+        yield cut[start:start + BLOCK]
 
 
 def smooth(values: np.ndarray) -> np.ndarray:

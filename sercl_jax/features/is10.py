@@ -21,7 +21,7 @@ def settings() -> dict[str, object]:
 def describe(signal: np.ndarray) -> np.ndarray:
     """[S] samples in [-1, 1] at 16 kHz -> [T, 76], T = max(1, 1 + (S - 960) // 160), in the order of NAMES."""
     num_frames = frames.count(len(signal), frames.LONG)
-    f0, voicing = pitch.best_candidate(pitch.subharmonic_sum(signal, num_frames))
+    f0, voicing = pitch.track(signal, num_frames)
     contour = pitch.mend(np.where(voicing > pitch.VOICED, f0, 0))
     tracked = np.zeros((num_frames, 6))
     if num_frames > 1:

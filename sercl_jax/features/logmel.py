@@ -17,6 +17,8 @@ def settings() -> dict[str, object]:
 
 def describe(signal: np.ndarray) -> np.ndarray:
     """[S] samples in [-1, 1] at 16 kHz -> [T, 40] natural logarithms, T = max(1, 1 + (S - 400) // 160)."""
-    cut = frames.split(signal, frames.SHORT, frames.count(len(signal), frames.SHORT))
-    power = spectral.power_spectrum(cut * spectral.hamming())
-    return np.log(np.maximum(power @ mel.filterbank(NUM_BANDS, spectral.FFT, LOW, HIGH), FLOOR))
+    num_frames = frames.count(len(signal), frames.SHORT)
+    filters = mel.filterbank(NUM_BANDS, spectral.FFT, LOW, HIGH)
+    bands = [spectral.power_spectrum(cut * spectral.hamming()) @ filters
+             for cut in frames.blocks(signal, frames.SHORT, num_frames)]
+    return np.log(np.maximum(np.concatenate(bands), FLOOR))

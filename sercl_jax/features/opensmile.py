@@ -41,6 +41,12 @@ def _padded(signal: np.ndarray) -> np.ndarray:
     return np.pad(clipped, (0, max(0, _SHORTEST - len(clipped))))
 
 
+def one_pass(signal: np.ndarray, level: str) -> np.ndarray:
+    """[S] samples in [-1, 1] -> [T, 38] descriptors ("LowLevelDescriptors") or deltas ("..._Deltas")."""
+    num_frames = frames.count(len(signal), frames.LONG)  # openSMILE's deltas have two rows more
+    return _smile("IS10", level).process_signal(_padded(signal), frames.RATE).to_numpy()[:num_frames]
+
+
 def describe(signal: np.ndarray) -> np.ndarray:
     """openSMILE's IS10 descriptors and deltas.
 
@@ -53,11 +59,8 @@ def describe(signal: np.ndarray) -> np.ndarray:
     Raises:
       UserError: openSMILE is not installed.
     """
-    num_frames = frames.count(len(signal), frames.LONG)
-    padded = _padded(signal)
-    levels = ("LowLevelDescriptors", "LowLevelDescriptors_Deltas")  # the second has two rows more
-    parts = [_smile("IS10", level).process_signal(padded, frames.RATE).to_numpy()[:num_frames] for level in levels]
-    return np.concatenate(parts, 1)
+    levels = ("LowLevelDescriptors", "LowLevelDescriptors_Deltas")
+    return np.concatenate([one_pass(signal, level) for level in levels], 1)
 
 
 def functionals(signal: np.ndarray, feature_set: str) -> np.ndarray:

@@ -49,7 +49,10 @@ def descriptors(signal: np.ndarray, num_frames: int) -> np.ndarray:
     Returns:
       [T, 32] in the order of NAMES. Frequencies are in radians of an 11 kHz rate.
     """
-    cut = frames.split(signal, frames.SHORT, num_frames)
+    return np.concatenate([_of_frames(cut) for cut in frames.blocks(signal, frames.SHORT, num_frames)])
+
+
+def _of_frames(cut: np.ndarray) -> np.ndarray:
     windowed = emphasised(cut)
     power = power_spectrum(windowed)
     # openSMILE's IS10 weighs only the first sample of the frame, and a descriptor should mean the same here.
