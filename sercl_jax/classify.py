@@ -259,14 +259,18 @@ def inner_folds(y: np.ndarray, groups: Sequence[str] | None, folds: int) -> list
       y: [U] class numbers.
       groups: U names that no fold shares between its two parts, or None. A single name cannot be divided: the
         folds are then stratified ones.
-      folds: how many at most; fewer if there are fewer groups, or fewer members in the smallest class (but two).
+      folds: how many at most; fewer if there are fewer groups, or fewer members in the smallest class (but two);
+        none if every class has one member.
     """
-    smallest = int(np.unique(y, return_counts=True)[1].min())
+    members = np.unique(y, return_counts=True)[1]
+    folds = min(folds, int(members.max()))
+    if folds < 2:
+        return []
     if groups is not None and len(set(groups)) > 1:
         splitter = StratifiedGroupKFold(min(folds, len(set(groups))), shuffle=True, random_state=0)
     else:
         groups = None
-        splitter = StratifiedKFold(min(folds, max(smallest, 2)), shuffle=True, random_state=0)
+        splitter = StratifiedKFold(min(folds, max(int(members.min()), 2)), shuffle=True, random_state=0)
     with warnings.catch_warnings():
         # A class with fewer members than folds is known, and harmless for a choice.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)

@@ -50,7 +50,7 @@ def speaker_probe(embeddings: np.ndarray, utterances: "Sequence[Utterance]", *, 
     splitter = (GroupKFold(min(folds, len(set(sentences))), shuffle=True, random_state=seed) if by_sentence else
                 StratifiedKFold(folds, shuffle=True, random_state=seed))
     predicted = np.zeros_like(y)
-    for train, test in splitter.split(x, y, sentences):
+    for train, test in splitter.split(x, y, sentences if by_sentence else None):
         predicted[test] = fit_svm(x[train], y[train], None, settings).predict(x[test])
     matrix = confusion(y, predicted, len(number))
     return {"UA": float(ua(matrix)), "WA": float(wa(matrix)), "chance": 1 / len(number), "speakers": len(number),

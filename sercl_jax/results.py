@@ -128,6 +128,8 @@ def write_predictions(workdir: Path, runs: Sequence[Predictions]) -> Path:
     score_<label> for each of the K labels (the SVM's decision: votes plus squashed margins; empty for a class that
     the training part lacked). `read_predictions` is its inverse.
     """
+    if len({run.labels for run in runs}) != 1:
+        raise ValueError("one table needs runs with the same labels.")
     path = workdir / PREDICTIONS
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)

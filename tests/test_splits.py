@@ -1,0 +1,207 @@
+"""Folds: disjoint as promised, every labelled utterance tested once, the same for any order of input."""
+
+import dataclasses
+import random
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedKFold
+
+from sercl_jax.errors import UserError
+from sercl_jax.splits import (
+    PROTOCOLS,
+    SEEDED_PROTOCOLS,
+    Fold,
+    is_speaker_disjoint,
+    make_folds,
+    protocol_sheet,
+)
+from sercl_jax.types import Utterance
+
+LABELS = ("angry", "neutral", "sad")
+
+
+def corpus(speakers: int = 4, sentences: int = 4, takes: int = 1, unlabelled: int = 3) -> list[Utterance]:
+    """Every speaker says every sentence with every emotion; plus some utterances without a label."""
+    made = [Utterance(id=f"{s:02}-{t:02}-{label}-{k}", num_samples=16_000, label=label, speaker=f"s{s}",
+                      session=f"{s // 2}", sentence=f"t{t}", fold=str(s % 3))
+            for s in range(speakers) for t in range(sentences) for label in LABELS for k in range(takes)]
+    return made + [Utterance(id=f"x{n}", num_samples=16_000, speaker="s0") for n in range(unlabelled)]
+
+
+def ids(utterances: list[Utterance], fold: Fold) -> tuple[str, list[str], list[str]]:
+    return fold.name, [utterances[u].id for u in fold.train], [utterances[u].id for u in fold.test]
+
+
+@settings(deadline=None, max_examples=60)
+@given(protocol=st.sampled_from(PROTOCOLS), speakers=st.integers(3, 6), sentences=st.integers(2, 5),
+       folds=st.integers(4, 12), fold_seed=st.integers(0, 2**31), shuffle=st.randoms(use_true_random=False))
+def test_every_protocol_keeps_its_promise(protocol: str, speakers: int, sentences: int, folds: int, fold_seed: int,
+                                          shuffle: random.Random) -> None:
+    utterances = corpus(speakers, sentences, takes=2)
+    made = make_folds(utterances, protocol, folds=folds, fold_seed=fold_seed)
+
+    tested = np.concatenate([fold.test for fold in made])
+    labelled = [u for u in range(len(utterances)) if utterances[u].label]
+    assert sorted(tested.tolist()) == labelled
+    for fold in made:
+        assert not set(fold.train.tolist()) & set(fold.test.tolist())
+        assert {utterances[u].label for u in fold.train} == set(LABELS)
+        apart = {"loso": ["speaker"], "session": ["session"], "sentence": ["sentence"],
+                 "disjoint": ["speaker", "sentence"], "file": ["fold"]}.get(protocol, [])
+        for field in apart:
+            assert not {getattr(utterances[u], field) for u in fold.train} & {
+                getattr(utterances[u], field) for u in fold.test}
+        if protocol != "disjoint":  # nothing but what is tested is kept from training
+            assert len(fold.train) + len(fold.test) == len(labelled)
+
+    shuffled = shuffle.sample(utterances, len(utterances))
+    again = make_folds(shuffled, protocol, folds=folds, fold_seed=fold_seed)
+    assert [ids(utterances, fold) for fold in made] == [ids(shuffled, fold) for fold in again]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_fold_seed_matters_for_the_seeded_protocols_only(protocol: str) -> None:
+    utterances = corpus(6, 6)
+    one, other = ([ids(utterances, fold) for fold in make_folds(utterances, protocol, folds=9, fold_seed=seed)]
+                  for seed in (0, 1))
+    assert (one != other) == (protocol in SEEDED_PROTOCOLS)
+
+
+def test_kfold_is_scikit_learns_over_sorted_ids() -> None:
+    utterances = corpus(5, 4, unlabelled=0)[::-1]
+    ordered = sorted(utterances, key=lambda u: u.id)
+    expected = StratifiedKFold(5, shuffle=True, random_state=7).split(ordered, [u.label for u in ordered])
+    made = make_folds(utterances, "kfold", folds=5, fold_seed=7)
+    for fold, (train, test) in zip(made, expected, strict=True):
+        assert ids(utterances, fold)[1:] == ([ordered[u].id for u in train], [ordered[u].id for u in test])
+
+
+def test_disjoint_grids_grow_with_folds_and_stop_at_what_there_is() -> None:
+    utterances = corpus(6, 5)
+    assert [len(make_folds(utterances, "disjoint", folds=n, fold_seed=0)) for n in (4, 10, 25, 30, 100)] == [
+        4, 10, 25, 30, 30]
+    # Six groups of one speaker by five of one sentence: training is 5/6 x 4/5 of all.
+    assert {len(fold.train) for fold in make_folds(utterances, "disjoint", folds=30, fold_seed=0)} == {60}
+
+
+def test_folds_are_named_by_what_is_tested_in_numeric_order() -> None:
+    utterances = [dataclasses.replace(u, session=str(10 * int(u.session) + 2)) for u in corpus(24, 1, unlabelled=0)]
+    names = [fold.name for fold in make_folds(utterances, "session", folds=0, fold_seed=0)]
+    assert names[:3] == ["session 2", "session 12", "session 22"]
+    assert names[-1] == "session 112"
+
+
+def test_file_splits_train_on_train_and_test_each_test_set() -> None:
+    split = {"s0": "train", "s1": "validation", "s2": "test1", "s3": "test2"}
+    utterances = [dataclasses.replace(u, fold="", split=split[u.speaker]) for u in corpus(4, 2)]
+    made = make_folds(utterances, "file", folds=0, fold_seed=0)
+    assert [fold.name for fold in made] == ["test1", "test2"]
+    for fold in made:
+        assert {utterances[u].speaker for u in fold.train} == {"s0"}
+        assert {utterances[u].split for u in fold.test} == {fold.name}
+    assert protocol_sheet(utterances, made)["left_out"] == 12  # s0 and s1
+
+
+def test_file_folds_may_have_rows_that_only_train() -> None:
+    utterances = [dataclasses.replace(u, fold="", split="train") if u.speaker == "s0" else
+                  dataclasses.replace(u, fold="only") for u in corpus(3, 2)]
+    fold, = make_folds(utterances, "file", folds=0, fold_seed=0)
+    assert {utterances[u].speaker for u in fold.train} == {"s0"}
+    assert {utterances[u].speaker for u in fold.test} == {"s1", "s2"}
+
+
+def change(field: str, value: str, speaker: str = "s1") -> list[Utterance]:
+    return [dataclasses.replace(u, **{field: value}) if u.speaker == speaker or speaker == "" else u
+            for u in corpus()]
+
+
+@pytest.mark.parametrize(("utterances", "protocol", "folds", "message"), [
+    (corpus(), "lose", 10, r"protocol=lose: .*did you mean loso"),
+    (corpus(), "xyz", 10, r"Known: kfold, graphcl, loso"),
+    (corpus()[-3:], "kfold", 2, r"none of the 3 utterances has a label"),
+    (corpus(2, 2), "kfold", 5, r"the class 'angry' has fewer utterances \(4\) than there are folds; use folds=4"),
+    ([*corpus(), Utterance("z", 1, "bored")], "kfold", 2, r"'bored' has fewer utterances \(1\).*leave the class out"),
+    (corpus(), "kfold", 1, "at least 2"),
+    (corpus(), "disjoint", 3, "at least 4"),
+    (change("speaker", ""), "loso", 0, r"12 of 48 labelled utterances have no speaker, such as '01-00-angry-0'"),
+    (change("session", ""), "session", 0, "have no session"),
+    (change("sentence", ""), "disjoint", 10, "have no sentence"),
+    (corpus(1), "loso", 0, "only one speaker, 's0'"),
+    (corpus(4, 1), "sentence", 0, "only one sentence, 't0'"),
+    (change("label", "bored"), "loso", 0, r"fold 'speaker s1' tests bored, which its 36 training utterances lack"),
+    ([u for u in corpus(2) if u.label == "angry"], "loso", 0, "has the one class 'angry'"),
+    (change("fold", ""), "file", 0, r"12 labelled utterances have no fold, such as '01-00-angry-0'"),
+    (change("fold", "1", ""), "file", 0, "all utterances are in the one fold '1'"),
+    ([dataclasses.replace(u, fold="", split="tain") for u in corpus()], "file", 0, "fold='' and split='tain'"),
+    ([dataclasses.replace(u, fold="", split="train") for u in corpus()], "file", 0, "no split=test"),
+    ([dataclasses.replace(u, fold="", split="test") for u in corpus()], "file", 0, "no split=train"),
+    ([*corpus(), corpus()[0]], "kfold", 2, "1 utterance ids occur more than once, such as '00-00-angry-0'"),
+])
+def test_what_cannot_be_divided_is_refused(utterances: list[Utterance], protocol: str, folds: int,
+                                           message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_folds(utterances, protocol, folds=folds, fold_seed=0)
+
+
+def test_speaker_disjoint_is_told_from_the_folds_themselves() -> None:
+    utterances = corpus()
+    told = {protocol: is_speaker_disjoint(utterances, make_folds(utterances, protocol, folds=4, fold_seed=0))
+            for protocol in PROTOCOLS}
+    assert told == {"kfold": False, "graphcl": False, "loso": True, "session": True, "sentence": False,
+                    "disjoint": True, "file": True}
+    unknown = change("speaker", "")
+    assert not is_speaker_disjoint(unknown, make_folds(unknown, "session", folds=0, fold_seed=0))
+
+
+def test_the_sheet_counts_classes_and_names_leaks() -> None:
+    utterances = corpus(3, 2, takes=2, unlabelled=1)
+    sheet = protocol_sheet(utterances, make_folds(utterances, "loso", folds=0, fold_seed=0))
+    assert sheet["left_out"] == 0
+    assert sheet["folds"][1] == {
+        "name": "speaker s1", "train": 24, "test": 12, "train_classes": dict.fromkeys(LABELS, 8),
+        "test_classes": dict.fromkeys(LABELS, 4), "test_speakers": 1, "shared_speakers": 0, "shared_sentences": 2,
+        "same_take": 0}
+    assert sheet["warnings"] == ["Training and test share sentences in 3 of 3 folds: the figures do not tell how "
+                                 "well unknown sentences are recognised."]
+
+    random_folds = make_folds(utterances, "kfold", folds=12, fold_seed=0)
+    sheet = protocol_sheet(utterances, random_folds)
+    takes = 0
+    for fold in random_folds:
+        known = {(utterances[u].speaker, utterances[u].sentence, utterances[u].label) for u in fold.train}
+        takes += sum((utterances[u].speaker, utterances[u].sentence, utterances[u].label) in known
+                     for u in fold.test)
+    assert takes > 0
+    assert sum(row["same_take"] for row in sheet["folds"]) == takes
+    assert len(sheet["warnings"]) == 3
+
+    unknown = change("sentence", "")
+    sheet = protocol_sheet(unknown, make_folds(unknown, "loso", folds=0, fold_seed=0))
+    assert sheet["warnings"] == ["Some sentences are unknown: whether training and test share sentences cannot be "
+                                 "told."]
+    assert {row["same_take"] for row in sheet["folds"]} == {None}
+
+
+def test_emodb_folds_of_the_real_file_names(shared_corpora: Path | None) -> None:
+    if shared_corpora is None:
+        return  # conftest says so at the end
+    with zipfile.ZipFile(shared_corpora / "emodb-download.zip") as archive:
+        names = [Path(name).stem for name in archive.namelist() if name.endswith(".wav")]
+    utterances = [Utterance(name, 1, label=name[5], speaker=name[:2], sentence=name[2:5]) for name in names]
+    folds = make_folds(utterances, "loso", folds=0, fold_seed=0)
+    assert {fold.name: len(fold.test) for fold in folds} == {
+        f"speaker {name}": n for name, n in zip(("03", "08", "09", "10", "11", "12", "13", "14", "15", "16"),
+                                                (49, 58, 43, 38, 55, 35, 61, 69, 56, 71), strict=True)}
+    # 121 of the 535 have another take of the same speaker, sentence and emotion.
+    takes = Counter((u.speaker, u.sentence, u.label) for u in utterances)
+    assert sum(n for n in takes.values() if n > 1) == 121
+    sheet = protocol_sheet(utterances, make_folds(utterances, "kfold", folds=10, fold_seed=0))
+    assert 60 < sum(row["same_take"] for row in sheet["folds"]) <= 121
+    cells = make_folds(utterances, "disjoint", folds=100, fold_seed=0)
+    assert sum(len(fold.test) for fold in cells) == 535
