@@ -194,7 +194,7 @@ def test_page_is_accessible(full):
     svgs = [attributes for attributes in page.all("svg") if "role" in attributes]
     assert len(svgs) == len(FIGURES)
     assert all(attributes["role"] == "img" for attributes in svgs)
-    assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
+    assert all(cell.get("scope") in ("col", "row", "rowgroup") for cell in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table")) > 3
     # Alternatives say what the figure shows, in numbers.
     assert "Recall: disgusted 86.8 %" in page.words()
@@ -288,6 +288,26 @@ def test_texts_from_outside_are_escaped(tmp_path):
     assert words.count('<script>alert("1")</script>') > 15
     assert "_hidden" in words
     assert "情绪" in words
+
+
+def test_long_names_do_not_crowd_a_figure_out(tmp_path):
+    labels = [f"a label that goes on and on and on, number {k}" for k in range(12)]
+    workdir = make_workdir(tmp_path, make_results(labels=labels), utterances=90, trainings=0)
+    with np.load(workdir / "embeddings.npz") as file:
+        arrays = {**file, "speakers": np.array([f"a speaker with a long name, {u % 40}" for u in range(90)])}
+    del arrays["untrained"]
+    np.savez(workdir / "embeddings.npz", **arrays)
+    words = Page(report.write(workdir).read_text(encoding="utf-8")).words()
+    assert "and 16 more" in words
+    assert words.count(labels[11]) >= 3  # in full in the recalls, their alternative text and the protocol sheet
+    assert "by 12 emotions and by 40 speakers" in words
+
+
+def test_config_of_the_workdir_stands_in_for_run_json(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps(make_results()))
+    (tmp_path / "config.json").write_text(json.dumps({"train": {"epochs": 60}}))
+    words = Page(report.write(tmp_path).read_text(encoding="utf-8")).words()
+    assert "train.epochs 60" in words
 
 
 def test_unreadable_optional_files_are_left_out_and_named(tmp_path):

@@ -54,7 +54,7 @@ def confusion(results: Results) -> Drawing | None:
     """Fig. 5: share of each true class that was given each label, with counts."""
     if results.confusion is None:
         return None
-    counts, labels = results.confusion, list(results.labels)
+    counts, labels = results.confusion, [marks.short(label) for label in results.labels]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     with style.drawing():
@@ -143,7 +143,8 @@ def scatter(embeddings: Embeddings, synthetic: bool) -> Drawing | None:
     if embeddings.untrained is not None:
         lines.append(("untrained", embeddings.untrained))
     with style.drawing():
-        figure, axes = style.new_figure(7.6, 0.6 + 3.3 * len(lines), len(lines), 2)
+        legend = max(_legend_lines(sorted(set(groups.tolist()))) for groups in (emotions, speakers))
+        figure, axes = style.new_figure(7.6, 3.2 * len(lines) + 0.2 * legend, len(lines), 2)
         for line, (name, vectors) in enumerate(lines):
             points = projection.tsne(vectors[chosen])
             suffix = f", {name}" if len(lines) > 1 else ""
@@ -254,7 +255,7 @@ def _groups(axis: Axes, points: np.ndarray, groups: np.ndarray, title: str, lege
         axis.plot(mine[:, 0], mine[:, 1], marker, color=color, markersize=4, markeredgewidth=0.4,
                   markeredgecolor=style.PAPER, alpha=0.9)
         handles.append(Line2D([], [], color=color, marker=marker, linestyle="none", markersize=5,
-                              label=f"\u200b{name or 'unknown'}"))
+                              label=f"\u200b{marks.short(name) or 'unknown'}"))  # a leading _ would hide it
     axis.set_title(title)
     axis.set_xticks([])
     axis.set_yticks([])
@@ -262,5 +263,15 @@ def _groups(axis: Axes, points: np.ndarray, groups: np.ndarray, title: str, lege
     if legend:
         if len(handles) > _LEGEND:
             handles = [*handles[:_LEGEND], Line2D([], [], linestyle="none", label=f"and {len(names) - _LEGEND} more")]
-        axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, handletextpad=0.1,
-                    columnspacing=0.9)
+        axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), handletextpad=0.1,
+                    ncols=_legend_columns(names), columnspacing=0.9)
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    """As many columns as fit under a panel."""
+    widest = max(len(marks.short(name)) for name in names)
+    return max(1, min(4, 44 // (widest + 5)))
+
+
+def _legend_lines(names: Sequence[str]) -> int:
+    return -(-min(len(names), _LEGEND + 1) // _legend_columns(names))

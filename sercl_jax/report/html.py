@@ -89,20 +89,17 @@ def _signed(metric: str, value: float) -> str:
     return f"{100 * value:+.1f}" if values.is_percentage(metric) else f"{value:+.3f}"
 
 
-def _metrics(results: Results) -> list[dict[str, str]]:
-    lines = []
+def _metrics(results: Results) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """(metric, [(system, mean and spread, interval)]), this run's first."""
+    groups = []
     systems = [("This run", results.metrics), *((b.name, b.metrics) for b in results.baselines)]
     for metric in results.metrics:
-        for place, (name, measured) in enumerate(systems):
-            if metric in measured:
-                lines.append({"metric": metric if place == 0 else "", "system": name,
-                              "value": values.estimate(metric, measured[metric]),
-                              "interval": values.interval(metric, measured[metric].ci),
-                              "unit": values.heading(metric)})
+        lines = [(name, values.estimate(metric, measured[metric]), values.interval(metric, measured[metric].ci))
+                 for name, measured in systems if metric in measured]
         if metric in results.paper:
-            lines.append({"metric": "", "system": "Paper", "value": values.number(metric, results.paper[metric]),
-                          "interval": "not stated", "unit": values.heading(metric)})
-    return lines
+            lines.append(("Paper", values.number(metric, results.paper[metric]), "not stated"))
+        groups.append((values.heading(metric), lines))
+    return groups
 
 
 def _differences(results: Results) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from sercl_jax.report import style, values
 from sercl_jax.report.values import Estimate
 
 _WRAP = 34  # characters to a line of a name beside a plot
+_SHORT = 24  # characters of a name inside a plot
 
 
 def scale(metric: str) -> float:
@@ -37,6 +38,11 @@ def bar(score: Estimate) -> tuple[float, float]:
         return score.ci
     spread = score.std or 0.0
     return score.mean - spread, score.mean + spread
+
+
+def short(name: str) -> str:
+    """A name that cannot crowd a plot out; tables give it in full."""
+    return name if len(name) <= _SHORT else name[:_SHORT - 1] + "…"
 
 
 def wrapped(names: Sequence[str]) -> list[str]:

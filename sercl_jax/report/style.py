@@ -59,6 +59,8 @@ def drawing() -> Iterator[None]:
     with warnings.catch_warnings(), matplotlib.rc_context():
         # Labels in scripts that DejaVu lacks: the SVG shows them in the reader's fonts.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font", category=UserWarning)
+        # Names too long for their figure: it is drawn all the same.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied", category=UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_RC)  # type: ignore[arg-type]
         yield
