@@ -1,6 +1,8 @@
 """Fold by fold evaluation: nothing leaks, summaries and differences are what loops over predictions say."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -228,3 +230,9 @@ def test_what_is_not_comparable_is_refused() -> None:
         compare([one], [dataclasses.replace(one, ids=("other", *one.ids[1:]))])
     with pytest.raises(ValueError, match="no runs"):
         summarise([])
+
+
+def test_evaluation_can_run_in_a_worker_without_jax() -> None:
+    code = ("import sys, sercl_jax.results, sercl_jax.probes\n"
+            "print(sorted({'jax', 'flax', 'tensorflow'} & set(sys.modules)))")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
