@@ -72,7 +72,8 @@ def base(name: str, argument: str | None) -> ml_collections.ConfigDict:
     """The config that `configs/NAME.py` returns for these choices, unlocked, to build another config on."""
     path = resources.folder("configs") / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"sercl_jax_config_{name}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(argument).unlock()
@@ -111,7 +112,8 @@ def table(config: ml_collections.ConfigDict, *, title: str, rows: Iterable[Varia
       x_label: axis of a sweep; "" for a table of names.
       note: key of `published.NOTES`, printed under the table.
     """
-    config.table = ml_collections.ConfigDict({"title": title, "published": published, "x_label": x_label, "note": note})
+    config.table = ml_collections.ConfigDict(
+        {"title": title, "published": published, "x_label": x_label, "note": note})
     config.rows = ml_collections.ConfigDict()
     for number, row in enumerate(rows):
         change: dict[str, Any] = {}

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -156,7 +158,8 @@ class _Experiment:
             "warnings": [*summary["warnings"], *self.warnings],
             "baselines": baselines, "probes": extra,
             "protocol_sheet": splits.protocol_sheet(self.utterances, self.folds[config.fold_seed]),
-            "synthetic": config.data.corpus == "demo", "command": provenance.command(),
+            "synthetic": config.data.corpus == "demo",
+            "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
             **({"paper": paper._asdict()} if paper else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": trained,
                         "evaluate": max(spent - trained, 0.0)},

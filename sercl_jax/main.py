@@ -67,8 +67,8 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
         # config_flags answers an unknown knob with an AttributeError whose text names the nearest known one.
         text = str(error).strip("'\"").replace("\\n", " ").replace("\\'", "'").replace("\n", " ")
-        known = isinstance(error, flags.Error)
-        raise UserError(text if known else f"config: there is no such knob, or its value does not fit: {text}") from error
+        start = "" if isinstance(error, flags.Error) else "config: there is no such knob, or its value does not fit: "
+        raise UserError(start + text) from error
     if _FLAGS.help:
         return ConfigDict(), Path()
     if len(rest) > 1:

@@ -150,5 +150,6 @@ def _caption(config: ConfigDict, found: dict[str, Any]) -> str:
     notes = [published.NOTES[config.table.note]] if config.table.note else []
     if config.table.published:
         notes.append(published.NOTES["protocol"])
-    return " ".join([f"Corpus {data}; protocol {protocol['name']}, {protocol['folds']} folds, {protocol['training']}, "
-                     f"normalise={protocol['normalise']}; {seeds}; intervals from a bootstrap over speakers.", *notes])
+    return " ".join([f"Corpus {data}; protocol {protocol['name']}, {protocol['folds']} folds, "
+                     f"{protocol['training']}, normalise={protocol['normalise']}; {seeds}; intervals from a "
+                     "bootstrap over speakers.", *notes])

@@ -49,8 +49,8 @@ def recipe(config: ConfigDict) -> Recipe:
     Raises:
       UserError: a value that is unknown or out of range, with the knob's name.
     """
-    views = tuple(config_lib.one_of("config.views.use", view, model.VIEWS[1:]) for view in config.views.use.split("+"))
     one_of = config_lib.one_of
+    views = tuple(one_of("config.views.use", view, model.VIEWS[1:]) for view in config.views.use.split("+"))
     for name, value in (("graph.nodes", config.graph.nodes), ("graph.k", config.graph.k),
                         ("train.batch_size", config.train.batch_size - 1), ("train.epochs", config.train.epochs)):
         if value < 1:
