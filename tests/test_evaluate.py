@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sercl_jax.classify import FIXED, SvmSettings
+from sercl_jax.classify import FIXED, FittedSvm, SvmSettings, fit_svm
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions, compare, evaluate, speaker_normalise, summarise
 from sercl_jax.splits import Fold, make_folds
@@ -94,6 +95,21 @@ def test_one_test_row_never_changes_anothers_prediction() -> None:
     np.testing.assert_array_equal(again.decision[rest], honest.decision[rest])
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_inner_folds_get_the_training_speakers_when_asked(grouped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    utterances, x = corpus()
+    folds = make_folds(utterances, "loso", folds=0, fold_seed=0)
+    seen: list[Sequence[str] | None] = []
+
+    def spy(rows: np.ndarray, y: np.ndarray, groups: Sequence[str] | None, settings: SvmSettings) -> FittedSvm:
+        seen.append(groups)
+        return fit_svm(rows, y, groups, settings)
+
+    monkeypatch.setattr("sercl_jax.evaluate.fit_svm", spy)
+    evaluate(x, utterances, LABELS, folds, settings=TUNED, group_inner=grouped)
+    assert seen == [[utterances[u].speaker for u in fold.train] if grouped else None for fold in folds]
+
+
 def test_embeddings_may_differ_by_fold() -> None:
     utterances, x = corpus()
     folds = make_folds(utterances, "kfold", folds=4, fold_seed=0)
@@ -153,6 +169,8 @@ def test_speaker_normalise_warns_where_it_erases_emotion() -> None:
     odd.append(Utterance("lone", 1, "sad", speaker="s9"))
     normalised, (few, single) = speaker_normalise(np.vstack([x, x[:1]]), odd)
     assert "1 speakers have only one or two emotions, such as s2 (sad)" in few
+    two = [dataclasses.replace(u, label="sad") if u.speaker == "s3" and u.label == "angry" else u for u in odd]
+    assert "2 speakers have only one or two emotions" in speaker_normalise(np.vstack([x, x[:1]]), two)[1][0]
     assert "1 speakers have a single utterance, such as s9" in single
     assert (normalised[-1] == 0).all()
     with pytest.raises(UserError, match="1 utterances have no speaker, such as 'lone'"):

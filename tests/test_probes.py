@@ -108,6 +108,10 @@ def test_labels_that_are_not_drawn_do_not_matter() -> None:
     assert (x2 != x).any()
     first, second = (label_efficiency(e, utterances, LABELS, [fold], shares=(0.1,), seeds=(5,)) for e in (x, x2))
     assert first == second
+    # Rows outside of the fold's training part do not standardise: a wild unlabelled one changes nothing.
+    wild = label_efficiency(np.vstack([x, np.full((1, 3), 1e6)]), [*utterances, Utterance("wild", 1)], LABELS, [fold],
+                            shares=(0.1,), seeds=(5,))
+    assert wild == first
 
 
 def test_shares_outside_of_one_are_refused() -> None:
