@@ -27,7 +27,8 @@ def make_results(labels=LABELS, synthetic=False) -> dict:
     recall = {label: confusion[k][k] / sum(confusion[k]) for k, label in enumerate(labels)}
     return {
         "method": "serugcl", "corpus": "demo" if synthetic else "emodb", "seed": 0, "labels": list(labels),
-        "protocol": {"name": "kfold", "folds": 10, "training": "transductive", "normalise": "speaker"},
+        "protocol": {"name": "kfold", "folds": 10, "training": "transductive", "normalise": "speaker",
+                     "seeds": [0, 1, 2], "fold_seeds": [0, 1, 2, 3, 4]},
         "metrics": {"UA": {"mean": 0.8866, "std": 0.0061, "ci95": [0.851, 0.9134]},
                     "WA": {"mean": 0.8931, "std": 0.0055, "ci95": [0.8622, 0.917]},
                     "F1": {"mean": 0.8842, "std": 0.0067, "ci95": [0.8466, 0.9101]}},
@@ -159,7 +160,7 @@ def test_page_says_the_result_and_what_it_stands_beside(full):
     assert "−2.38" in words  # .8866 - .9104
     assert "python -m sercl_jax.main --config=configs/serugcl.py:corpus=emodb" in words
     for text in ("abc1234", "TFRT_CPU_0", "optim.lr 0.001", "jax 0.10.2",
-                 "15 runs: seed 0, 1, 2 × fold seed 0, 1, 2, 3, 4", "Ten speakers: intervals",
+                 "runs 15: seed 0, 1, 2 × fold seed 0, 1, 2, 3, 4", "Ten speakers: intervals",
                  "Training and test share speakers", "the encoder saw the test utterances"):
         assert text in words
 
@@ -489,7 +490,7 @@ def test_sweep_has_a_panel_for_each_series_and_metric(tmp_path):
 
 
 def test_numbers_are_shown_as_readers_want_them():
-    assert values.difference("UA", -0.00001) == "±0.00"
+    assert values.difference("UA", -0.00001) == "0.00"
     assert values.difference("UA", 0.00005001) == "+0.01"
     assert values.difference("CCC_val", -0.0126) == "-0.013"
     assert values.number("WA", 1.0) == "100.00"

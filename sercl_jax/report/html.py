@@ -37,7 +37,7 @@ def render_report(results: Results, run: Mapping[str, Any], config: Mapping[str,
         sheet=_sheet(results), facts=_flat(facts), protocol=_protocol(results),
         versions=_flat(run.get("versions", {})), config=_flat(config), runs=_records(results.runs),
         folds=_records(results.folds), seconds=[(name, f"{value:.1f} s") for name, value in results.seconds.items()],
-        command=results.command or _plain(run.get("command", "")), seeds=_seeds(results))
+        command=results.command or _plain(run.get("command", "")))
 
 
 def render_table(title: str, caption: str, header: Sequence[str], body: Sequence[Sequence[str]], drawing: Drawing,
@@ -130,8 +130,9 @@ def _sheet(results: Results) -> dict[str, Any]:
 
 
 def _protocol(results: Results) -> list[tuple[str, str]]:
-    return _flat({"protocol" if name == "name" else name.replace("_", " "): value
-                  for name, value in results.protocol.items()})
+    plain = {"protocol" if name == "name" else name.replace("_", " "): value
+             for name, value in results.protocol.items() if name not in ("seeds", "fold_seeds")}
+    return [*_flat(plain), ("runs", _runs(results))]
 
 
 def _records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -170,12 +171,12 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _seeds(results: Results) -> str:
+def _runs(results: Results) -> str:
     if not results.runs:
-        return _plain(results.seed)
+        return f"seed {_plain(results.seed)}"
     seeds = sorted({str(run["seed"]) for run in results.runs if "seed" in run})
     folds = sorted({str(run["fold_seed"]) for run in results.runs if "fold_seed" in run})
-    text = f"{len(results.runs)} runs: seed {', '.join(seeds)}"
+    text = f"{len(results.runs)}: seed {', '.join(seeds)}"
     return text + (f" × fold seed {', '.join(folds)}" if folds else "")
 
 

@@ -107,8 +107,10 @@ def svg(figure: Figure, name: str, alternative: str) -> str:
     size = re.search(r'viewBox="([^"]*)"', head)
     assert size is not None, "matplotlib always writes a viewBox"
     width = float(size.group(1).split()[2]) * 4 / 3  # points to CSS pixels
-    return (f'<svg viewBox="{size.group(1)}" style="max-width: {width:.0f}px" role="img" '
-            f'aria-labelledby="{name}-title"><title id="{name}-title">{_escape(alternative)}</title>{body.strip()}')
+    # On a narrow screen it scrolls rather than shrink beyond reading.
+    limits = f"max-width: {width:.0f}px; min-width: min(28rem, {width:.0f}px)"
+    return (f'<svg viewBox="{size.group(1)}" style="{limits}" role="img" aria-labelledby="{name}-title">'
+            f'<title id="{name}-title">{_escape(alternative)}</title>{body.strip()}')
 
 
 def _adapt(tag: str, name: str) -> str:

@@ -33,7 +33,7 @@ def difference(metric: str, value: float) -> str:
     """A signed difference: percentage points, or plain for CCC."""
     text = _digits(metric, value)
     if not text.startswith("-"):
-        text = ("±" if float(text) == 0 else "+") + text
+        text = text if float(text) == 0 else f"+{text}"
     return text
 
 
