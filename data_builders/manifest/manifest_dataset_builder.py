@@ -1,6 +1,6 @@
 """A user's own corpus, listed in a CSV or JSON-lines file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -16,7 +16,7 @@ from sercl_jax.errors import UserError
 class Configuration(tfds.core.BuilderConfig):
     """Its name is a digest of the manifest and of the state of every audio file it names."""
 
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Source, ...] = field(default=(), repr=False)
 
 
 class Builder(CorpusBuilder):

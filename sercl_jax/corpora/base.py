@@ -109,6 +109,9 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             example = asdict(source.utterance)
             del example["num_samples"]
             yield source.utterance.id, example | {"waveform": result}
+        if len(self.options.skipped) == len(sources):
+            raise UserError(f"corpus {self.name}: not one of its {len(sources)} utterances can be used; the first: "
+                            f"{self.options.skipped[0]['reason']}")
 
 
 def _read(name: str, source: Source) -> np.ndarray | str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from absl import logging
 
 from sercl_jax import files
 from sercl_jax.corpora import index
@@ -60,15 +61,18 @@ def _clear(directory: Path) -> None:
 
 def _build(builder_class: type[CorpusBuilder], temporary: Path, configuration: Any, options: Options) -> None:
     """Builds into `temporary`, which then holds the shards, TFDS's JSON files and the index."""
-    builder = builder_class(data_dir=str(temporary), config=configuration, options=options,
-                            file_format=tfds.core.FileFormat.ARRAY_RECORD)
-    built = Path(builder.data_dir)
     with _quiet():
+        builder = builder_class(data_dir=str(temporary), config=configuration, options=options,
+                                file_format=tfds.core.FileFormat.ARRAY_RECORD)
         try:
             builder.download_and_prepare(download_dir=str(temporary / builder.name / "downloads"))
-        except RuntimeError as error:  # array_record's way to say that writing failed
-            raise UserError(f"{temporary.parent}: the records of {builder.name} cannot be written ({error}); "
+        except RuntimeError as error:  # so array_record says that writing failed
+            if type(error) is not RuntimeError:
+                raise
+            reason = str(error).partition(";")[0]
+            raise UserError(f"{temporary.parent}: the records of {builder.name} cannot be written ({reason}); "
                             "nothing was changed. Free some space or choose another cache folder.") from error
+    built = Path(builder.data_dir)
     expected = builder.info.splits[index.SPLIT].num_examples
     for path in built.iterdir():
         path.rename(temporary / path.name)
@@ -90,10 +94,13 @@ def _tell_skipped(directory: Path, name: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """TFDS greets on stdout and shows three bars of its own; ours is enough."""
+    """TFDS greets on stdout, warns of custom configurations and shows three bars; our one bar is enough."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         tfds.enable_progress_bar()
+        logging.set_verbosity(verbosity)
