@@ -6,7 +6,7 @@ fitted machine is plain NumPy and decides as scikit-learn's `SVC` does.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -30,27 +30,25 @@ class SvmSettings:
     """What `fit_svm` may choose from.
 
     Attributes:
-      kernels: of `KERNELS`; every one is tried with every C.
-      c_grid: costs. A single kernel with a single C is used as it is, without inner folds.
+      grid: kernel (of `KERNELS`) -> costs C to try with it. A single setting is used as it is, without inner folds.
       gamma: of the rbf kernel exp(-gamma |x - y|²); "scale" is scikit-learn's 1 / (D var(x)), with the variance
         of all values of the standardised training rows.
       inner_folds: folds inside the training rows on which C and kernel are chosen.
       class_weight: None, or "balanced" to weight classes by the inverse of their frequency.
     """
 
-    kernels: tuple[str, ...] = ("linear", "rbf")
-    c_grid: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: {
+        "linear": (0.001, 0.01, 0.1, 1.0), "rbf": (1.0, 10.0, 100.0)})
     gamma: float | str = "scale"
     inner_folds: int = 5
     class_weight: str | None = None
 
     def __post_init__(self) -> None:
-        for kernel in self.kernels:
+        for kernel in self.grid:
             if kernel not in KERNELS:
                 raise UserError(f"classifier kernel {kernel!r}: known are {', '.join(KERNELS)}.")
-        if not self.choices or not all(c > 0 for c in self.c_grid):
-            raise UserError(f"classifier kernels={self.kernels}, c_grid={self.c_grid}: at least one of each is "
-                            "needed, and every C must be positive.")
+        if not self.choices or not all(choice.c > 0 for choice in self.choices):
+            raise UserError(f"classifier grid {dict(self.grid)}: at least one C is needed, and all must be positive.")
         if not (self.gamma == "scale" or (isinstance(self.gamma, float | int) and self.gamma > 0)):
             raise UserError(f"classifier gamma={self.gamma!r}: it must be \"scale\" or positive.")
         if self.inner_folds < 2:
@@ -61,11 +59,11 @@ class SvmSettings:
     @property
     def choices(self) -> tuple[Choice, ...]:
         """All settings, in the order in which ties are resolved."""
-        return tuple(Choice(kernel, float(c)) for kernel in self.kernels for c in self.c_grid)
+        return tuple(Choice(kernel, float(c)) for kernel, values in self.grid.items() for c in values)
 
 
 # "Nothing tuned": the classifier of the functionals baselines.
-FIXED = SvmSettings(kernels=("linear",), c_grid=(0.01,))
+FIXED = SvmSettings(grid={"linear": (0.01,)})
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,7 @@ def _inner_scores(x: np.ndarray, y: np.ndarray, groups: Sequence[str] | None, se
         if len(np.unique(numbers[train])) < 2:
             continue
         problem = _Problem(x[train], statistics, settings)
-        cross = problem.cross(x[test], settings.kernels)
+        cross = problem.cross(x[test], tuple(settings.grid))
         for c, choice in enumerate(choices):
             predicted[c, test] = problem.fit(numbers[train], choice).predict(cross[choice.kernel])
     told = (predicted >= 0).all(0)

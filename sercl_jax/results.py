@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sercl_jax.errors import UserError
-from sercl_jax.evaluate import FoldScore, Predictions
+from sercl_jax.evaluate import Predictions
 from sercl_jax.files import atomic_path, write_json
-from sercl_jax.metrics import confusion
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.csv"
-_COLUMNS = ("id", "speaker", "label", "fold", "kernel", "C", "seed", "fold_seed", "predicted")
+_COLUMNS = ("id", "speaker", "label", "fold", "seed", "fold_seed", "predicted")
 _SCORE = "score_"
 _TYPES: Mapping[str, type] = {"method": str, "corpus": str, "protocol": dict, "seed": int, "labels": list,
                               "metrics": dict, "folds": list, "confusion": list, "seconds": dict}
@@ -31,8 +28,8 @@ def validate(results: Mapping[str, Any]) -> None:
     Keys: "method", "corpus", "protocol", "seed", "labels", "metrics" {name: {"mean", "std", "ci95": [low, high]}},
     "folds" [{"name", "n", "UA", "WA", ...}], "confusion" (K x K; empty for regression), "seconds" {part: seconds};
     and, where known, "runs", "per_class", "baselines" [{"name", "metrics", "difference"}], "probes",
-    "protocol_sheet" (see `splits.protocol_sheet`), "synthetic", "command", "paper" {metric: fraction}, "warnings",
-    "notes". UA, WA and F1 are fractions in [0, 1], CCC in [-1, 1].
+    "protocol_sheet", "synthetic", "command", "paper", "warnings" and "notes". Other keys may hold any finite JSON.
+    UA, WA and F1 are fractions in [0, 1], CCC in [-1, 1].
 
     Raises:
       UserError: what is wrong, by its key.
@@ -43,9 +40,6 @@ def validate(results: Mapping[str, Any]) -> None:
                 raise UserError(f"{key}: expected {kind.__name__}, found {type(results[key]).__name__}.")
         elif key in _TYPES:
             raise UserError(f"{key}: it is missing.")
-    unknown = sorted(set(results) - set(_TYPES) - set(_OPTIONAL))
-    if unknown:
-        raise UserError(f"{unknown[0]}: there is no such key; known are {', '.join([*_TYPES, *_OPTIONAL])}.")
     _check_finite(results, "")
     _check_metrics(results["metrics"], "metrics")
     for b, baseline in enumerate(results.get("baselines", [])):
@@ -124,9 +118,8 @@ def read(workdir: Path) -> dict[str, Any]:
 def write_predictions(workdir: Path, runs: Sequence[Predictions]) -> Path:
     """Writes WORKDIR/predictions.csv: a row for each tested utterance of each run.
 
-    Columns: id, speaker, label, fold, kernel, C (of the SVM that predicted it), seed, fold_seed, predicted, and
-    score_<label> for each of the K labels (the SVM's decision: votes plus squashed margins; empty for a class that
-    the training part lacked). `read_predictions` is its inverse.
+    Columns: id, speaker, label, fold, seed, fold_seed, predicted, and score_<label> for each of the K labels (the
+    SVM's decision: votes plus squashed margins; empty for a class that the training part lacked).
     """
     if len({run.labels for run in runs}) != 1:
         raise ValueError("one table needs runs with the same labels.")
@@ -136,47 +129,7 @@ def write_predictions(workdir: Path, runs: Sequence[Predictions]) -> Path:
         table.writerow([*_COLUMNS, *(_SCORE + label for label in runs[0].labels)])
         for run in runs:
             for u in run.tested.nonzero()[0]:
-                fold = run.folds[run.fold[u]]
-                scores = ["" if math.isnan(v) else repr(v) for v in run.decision[u].tolist()]
-                table.writerow([run.ids[u], run.speakers[u], run.labels[run.truth[u]], fold.name, fold.kernel, fold.c,
+                scores = ["" if math.isnan(v) else f"{v:.6f}" for v in run.decision[u].tolist()]
+                table.writerow([run.ids[u], run.speakers[u], run.labels[run.truth[u]], run.folds[run.fold[u]].name,
                                 run.seed, run.fold_seed, run.labels[run.predicted[u]], *scores])
     return path
-
-
-def read_predictions(workdir: Path) -> list[Predictions]:
-    """Reads WORKDIR/predictions.csv; the runs hold the tested utterances only, in the order they were written in.
-
-    Raises:
-      UserError: it is absent or not what `write_predictions` writes.
-    """
-    path = workdir / PREDICTIONS
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-            labels = tuple(name.removeprefix(_SCORE) for name in header[len(_COLUMNS):])
-            runs: dict[tuple[int, int], list[list[str]]] = {}
-            for row in rows:
-                runs.setdefault((int(row[6]), int(row[7])), []).append(row)
-            return [_run(own, labels, *key) for key, own in runs.items()]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give the run's command again.") from error
-    except (ValueError, IndexError, KeyError) as error:
-        raise UserError(f"{path}: it is not a table of predictions ({error!r}); remove it and give the run's "
-                        "command again.") from error
-
-
-def _run(rows: list[list[str]], labels: tuple[str, ...], seed: int, fold_seed: int) -> Predictions:
-    number = {label: k for k, label in enumerate(labels)}
-    ids, speakers, names, folds, kernels, costs, _, _, guesses = (tuple(column) for column in
-                                                                 list(zip(*rows, strict=True))[:len(_COLUMNS)])
-    truth, predicted = (np.array([number[name] for name in column]) for column in (names, guesses))
-    of_fold = {name: f for f, name in enumerate(dict.fromkeys(folds))}
-    fold = np.array([of_fold[name] for name in folds])
-    scores = []
-    for name, f in of_fold.items():
-        own = np.flatnonzero(fold == f)
-        scores.append(FoldScore.of(name, kernels[own[0]], float(costs[own[0]]),
-                                   confusion(truth[own], predicted[own], len(labels))))
-    decision = np.array([[float(v) if v else math.nan for v in row[len(_COLUMNS):]] for row in rows])
-    return Predictions(labels=labels, ids=ids, speakers=speakers, truth=truth, predicted=predicted,
-                       decision=decision, fold=fold, folds=tuple(scores), seed=seed, fold_seed=fold_seed)

@@ -19,7 +19,7 @@ from sercl_jax.splits import Fold, make_folds
 from sercl_jax.types import Utterance
 
 LABELS = ("angry", "neutral", "sad")
-TUNED = SvmSettings(c_grid=(0.001, 0.1, 10.0), inner_folds=3)
+TUNED = SvmSettings(grid={"linear": (0.001, 0.1), "rbf": (1.0, 10.0)}, inner_folds=3)
 
 
 def corpus(speakers: int = 6, takes: int = 8) -> tuple[list[Utterance], np.ndarray]:
