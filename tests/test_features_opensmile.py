@@ -39,6 +39,21 @@ def test_descriptors_equal_opensmile_s_on_made_signals(kind: str):
 
 
 @needs_opensmile
+@pytest.mark.parametrize("hz", [150, 220, 320])
+def test_jitter_and_shimmer_equal_opensmile_s_on_irregular_pulses(hz: int):
+    rng = np.random.default_rng(hz)
+    marks = np.cumsum(rng.normal(RATE / hz, 0.03 * RATE / hz, 2 * hz)).astype(int)
+    wave = np.zeros(marks[-1] + 1)
+    wave[marks] = rng.uniform(0.6, 1, len(marks))
+    ring = np.arange(300)
+    wave = np.convolve(wave, np.exp(-ring / 40) * np.sin(ring / 4)) + rng.normal(0, 0.01, len(wave) + 299)
+    waveform = (9000 * wave).astype(np.int16)
+    ours, theirs = (features.describe(waveform, name)[:, 35:38] for name in ("is10_librosa", "is10"))
+    assert (theirs > 0).mean() > 0.2
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@needs_opensmile
 @pytest.mark.parametrize("samples", [0, 1, 400, 959, 960, 1119, 1120, 2000])
 def test_short_waveforms_have_as_many_frames_as_ours(samples: int):
     waveform = _rng.normal(0, 3000, samples).astype(np.int16)

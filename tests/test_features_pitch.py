@@ -113,10 +113,11 @@ def test_steady_pulses_have_neither_jitter_nor_shimmer():
     assert np.abs(jitter_and_shimmer(pulses(np.full(300, 100.0)), 100)).max() < 1e-6
 
 
-@pytest.mark.parametrize("deviation", [0.5, 1.0, 2.0])
-def test_jitter_of_independent_periods(deviation: float):
+@pytest.mark.parametrize("expected_period", [100, 118])  # periods are sought within a quarter of it
+@pytest.mark.parametrize("deviation", [0.5, 1.0])
+def test_jitter_of_independent_periods(deviation: float, expected_period: float):
     periods = np.random.default_rng(1).normal(100, deviation, 1500)
-    jitter = jitter_and_shimmer(pulses(periods), 100)[:, 0].mean()
+    jitter = jitter_and_shimmer(pulses(periods), expected_period)[:, 0].mean()
     # E|a - b| of two normal variables; the worst matches, which are left out, take a little of it away.
     expected = 2 * deviation / np.sqrt(np.pi) / 100
     assert 0.8 * expected < jitter < 1.05 * expected
