@@ -1,0 +1,93 @@
+"""What a training tells while it runs: a progress bar, JSON lines and TensorBoard."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import tensorboardX
+from tqdm import tqdm
+
+from sercl_jax.errors import UserError
+from sercl_jax.files import make_directory, write_text
+
+
+def read(directory: Path) -> list[dict[str, Any]]:
+    """The lines of a stage's `metrics.jsonl`, oldest first; [] if there is none. A half-written line is left out."""
+    path = directory / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break  # a killed run stopped here
+    return lines
+
+
+class MetricsLog:
+    """The log of one stage in one folder. Use it as a context manager.
+
+    On resuming, whatever lies after the checkpoint's step is removed, so that the log of a run that was killed
+    reads like one that was not.
+
+    Attributes:
+      history: every line so far, those of earlier runs included.
+    """
+
+    def __init__(self, directory: Path | None, name: str, *, step: int, steps: int, progress: bool = True):
+        """Opens the log.
+
+        Args:
+          directory: where `metrics.jsonl` and TensorBoard's events go; None writes no files.
+          name: the stage's, for the bar.
+          step: the number of steps already done.
+          steps: in all.
+          progress: whether to show a bar on stderr.
+        """
+        self.history: list[dict[str, Any]] = []
+        self._path = directory and directory / "metrics.jsonl"
+        self._writer: Any = None
+        if directory is not None:
+            make_directory(directory)
+            self.history = [line for line in read(directory) if line["step"] <= step]
+            write_text(directory / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.history))
+            self._writer = tensorboardX.SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
+        self._bar = tqdm(total=steps, initial=step, desc=name, unit="step", disable=not progress, mininterval=0.5,
+                         dynamic_ncols=True)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a line; it is on its way to the disk when this returns.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        line = {"step": step, **values}
+        self.history.append(line)
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()
+                               if name not in ("epoch", "seconds")}, refresh=False)
+        if self._path is None:
+            return
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written ({error.strerror}); free some space and run the same "
+                            "command again.") from error
+
+    def advance(self) -> None:
+        """Moves the bar by one step."""
+        self._bar.update()
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
