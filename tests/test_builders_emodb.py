@@ -82,8 +82,8 @@ def test_zip_folder_and_tree_give_the_same_corpus(archive, tmp_path):
     tree = tmp_path / "tree" / "emodb"
     with zipfile.ZipFile(archive) as content:
         content.extractall(tree)
-    loaded = [corpora.load("emodb", cache_dir=tmp_path / f"cache{number}", manual_dir=place, workers=0, progress=False)
-              for number, place in enumerate([archive, archive.parent, tree, tree / "wav", tree.parent])]
+    places = [archive, archive.parent, tree, tree / "wav", tree.parent]
+    loaded = [load(place, tmp_path / str(number)) for number, place in enumerate(places)]
     assert len({corpus.key for corpus in loaded}) == 1
     for corpus in loaded:
         check(corpus)
@@ -196,5 +196,6 @@ def test_the_real_archive(shared_corpora, tmp_path, record_property):
     assert Counter(u.speaker for u in corpus.utterances) == PER_SPEAKER
     with zipfile.ZipFile(archive) as content:
         for u in (0, 300):
-            expected = soundfile.read(io.BytesIO(content.read(f"wav/{corpus.utterances[u].id}.wav")), dtype="int16")[0]
+            file = io.BytesIO(content.read(f"wav/{corpus.utterances[u].id}.wav"))
+            expected = soundfile.read(file, dtype="int16")[0]
             np.testing.assert_array_equal(corpus.waveform(u), expected)

@@ -51,7 +51,8 @@ def test_all_dialects_mean_the_same(folder, text, encoding):
 
 
 def test_optional_columns(folder):
-    corpus = load(folder, "path;label;speaker;id;session;split;fold;activation;valence;dominance;start;end;text;gender;x\n"
+    corpus = load(folder, "path;label;speaker;id;session;split;fold;"
+                          "activation;valence;dominance;start;end;text;gender;x\n"
                           "a.wav;sad;1;one;S1;train;3;0,5;-1;2e-1;0,02;0,08;Hallo;F;ignored\n"
                           "b.wav;sad;2;two;;;;;;;;;;;\n")
     one, two = corpus.utterances
@@ -117,7 +118,8 @@ def test_missing_manifest(tmp_path):
         corpora.load("manifest", cache_dir=tmp_path)
 
 
-@pytest.mark.parametrize("escape", ["../outside.wav", "sub/../../outside.wav", "link.wav", "linked/outside.wav", "ABSOLUTE"])
+@pytest.mark.parametrize("escape", ["../outside.wav", "sub/../../outside.wav", "link.wav", "linked/outside.wav",
+                                    "ABSOLUTE"])
 def test_audio_outside_the_folder_needs_leave(folder, escape):
     outside = folder.parent / "outside.wav"
     outside.write_bytes((folder / "a.wav").read_bytes())

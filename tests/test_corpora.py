@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +24,8 @@ def manifest(tmp_path) -> Path:
     random = np.random.default_rng(0)
     lines = ["path,label,speaker,valence"]
     for number in range(12):
-        soundfile.write(tmp_path / f"{number}.wav", random.integers(-9000, 9000, 800 + number).astype(np.int16), 16_000)
+        samples = random.integers(-9000, 9000, 800 + number).astype(np.int16)
+        soundfile.write(tmp_path / f"{number}.wav", samples, 16_000)
         lines.append(f"{number}.wav,{'sad' if number % 2 else 'happy'},{number % 3},{number / 4 if number else ''}")
     path = tmp_path / "m.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -167,3 +170,42 @@ def test_neither_building_nor_reading_imports_tensorflow_or_jax(manifest, tmp_pa
         run = subprocess.run([sys.executable, script, tmp_path / "cache2", manifest], cwd=script.parent,
                              capture_output=True, text=True, timeout=120, check=True)
         assert run.stdout.split() == [load(manifest).key]
+
+
+LAYOUTS = """
+import sys
+from sercl_jax.corpora import registry
+print(*(registry.builder_class(name).__module__ for name in registry.names()))
+print(sys.modules["sercl_jax.data_builders"].__path__[0])
+"""
+
+
+def test_builders_are_found_in_a_wheel(tmp_path):
+    """A wheel carries data_builders inside the package."""
+    root = Path(registry.__file__).parents[2]
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(root / "sercl_jax", tmp_path / "sercl_jax", ignore=ignore)
+    shutil.copytree(root / "data_builders", tmp_path / "sercl_jax" / "data_builders", ignore=ignore)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", LAYOUTS], cwd=tmp_path, env=environment, capture_output=True,
+                         text=True, timeout=120, check=True)
+    modules, folder = run.stdout.splitlines()
+    assert modules.split() == [f"sercl_jax.data_builders.{name}.{name}_dataset_builder" for name in corpora.NAMES]
+    assert folder == str(tmp_path / "sercl_jax" / "data_builders")
+
+
+BY_TFDS = """
+import sys
+import tensorflow_datasets as tfds
+sys.path.insert(0, sys.argv[1])  # as `tfds build data_builders/<name>` does
+for name in sys.argv[2:]:
+    builder = tfds.core.community.builder_cls_from_module(f"{name}.{name}_dataset_builder")
+    print(builder.name, builder.VERSION)
+"""
+
+
+def test_builders_can_be_imported_as_the_tfds_command_does():
+    folder = Path(registry.__file__).parents[2] / "data_builders"
+    run = subprocess.run([sys.executable, "-c", BY_TFDS, folder, *corpora.NAMES], capture_output=True, text=True,
+                         timeout=120, check=True)
+    assert [line.split()[0] for line in run.stdout.splitlines()] == list(corpora.NAMES)

@@ -40,6 +40,10 @@ def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest
     if on_error not in ("raise", "skip"):
         raise UserError(f"on_error is {on_error!r}; it must be 'raise' or 'skip'.")
     builder_class = registry.builder_class(name)
+    # Absolute, because a corpus may be opened again by a process in another folder.
+    cache_dir = cache_dir.expanduser().absolute()
+    manual_dir = manual_dir and manual_dir.expanduser()
+    manifest = manifest and manifest.expanduser()
     from sercl_jax.corpora import building  # imports TFDS, which workers that only read need not
 
     options = building.Options(manual_dir=manual_dir, download=download, download_dir=cache_dir / "downloads",

@@ -59,6 +59,6 @@ def _archive(path: Path) -> zipfile.ZipFile:
 def _read_member(path: Path, member: str) -> bytes:
     try:
         return _archive(path).read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError) as error:
         raise UserError(f"{path}: {member} cannot be read from the archive ({error}); "
                         "download the archive again.") from error
