@@ -3,6 +3,7 @@
 import io
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -17,6 +18,7 @@ END_TOLERANCE = 0.05  # seconds
 # Programs that write to a pipe cannot know the length and put a size at least this large, or 0.
 _UNKNOWN_SIZE = 0x7FFFF000
 _OGG_END_OF_STREAM = 0x04
+_OGG_PAGE = 65_307  # bytes, the largest possible
 _CURE = "mend or remove it, or leave such files out with on_error=skip"
 
 
@@ -40,11 +42,12 @@ def decode(source: Path | bytes, *, name: str | None = None, start: float | None
         samples, or the segment lies outside it.
     """
     name = str(source) if name is None and isinstance(source, Path) else name or "audio"
-    data = source if isinstance(source, bytes) else _bytes(source, name)
-    if not data:
-        raise UserError(f"{name}: the file is empty (0 bytes); {_CURE}.")
-    _check_complete(data, name)
-    samples, rate = _samples(data, name, start, end)
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            _check_complete(file, name)
+            samples, rate = _samples(file, name, start, end)
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror}); {_CURE}.") from error
     if not np.isfinite(samples).all():
         bad = int(np.count_nonzero(~np.isfinite(samples)))
         raise UserError(f"{name}: {bad} samples are NaN or infinite; {_CURE}.")
@@ -68,17 +71,10 @@ def seconds(source: Path) -> float:
         return 0.0  # `decode` will say what is wrong with it
 
 
-def _bytes(path: Path, name: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{name}: cannot be read ({error.strerror}); {_CURE}.") from error
-
-
-def _samples(data: bytes, name: str, start: float | None, end: float | None) -> tuple[np.ndarray, int]:
+def _samples(content: BinaryIO, name: str, start: float | None, end: float | None) -> tuple[np.ndarray, int]:
     """[S, channels] float64 in [-1, 1] (beyond it for float files), and the sampling rate in Hz."""
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(content) as file:
             rate, total = file.samplerate, file.frames
             first = 0 if start is None else round(start * rate)
             last = total if end is None else round(end * rate)
@@ -96,20 +92,27 @@ def _samples(data: bytes, name: str, start: float | None, end: float | None) -> 
     return samples, rate
 
 
-def _check_complete(data: bytes, name: str) -> None:
-    """Raises for WAV and Ogg files that end too early, which libsndfile reads without a word."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        position = 12
-        while position + 8 <= len(data):
-            chunk, size = struct.unpack_from("<4sI", data, position)
-            position += 8
+def _check_complete(file: BinaryIO, name: str) -> None:
+    """Raises for empty files, and WAV and Ogg files that end too early, which libsndfile reads without a word."""
+    size = file.seek(0, io.SEEK_END)
+    if not size:
+        raise UserError(f"{name}: the file is empty (0 bytes); {_CURE}.")
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        while len(header := file.read(8)) == 8:
+            chunk, length = struct.unpack("<4sI", header)
             if chunk == b"data":
-                if position + size > len(data) and size < _UNKNOWN_SIZE:
-                    raise UserError(f"{name}: is truncated (its header promises {size} bytes of samples, "
-                                    f"{len(data) - position} are there); {_CURE}.")
-                return
-            position += size + size % 2
-    elif data[:4] == b"OggS":
-        page = data.rfind(b"OggS")
-        if len(data) < page + 6 or not data[page + 5] & _OGG_END_OF_STREAM:
+                there = size - file.tell()
+                if there < length < _UNKNOWN_SIZE:
+                    raise UserError(f"{name}: is truncated (its header promises {length} bytes of samples, {there} "
+                                    f"are there); {_CURE}.")
+                break
+            file.seek(length + length % 2, io.SEEK_CUR)
+    elif head[:4] == b"OggS":
+        file.seek(max(0, size - _OGG_PAGE))
+        tail = file.read()
+        page = tail.rfind(b"OggS")
+        if page < 0 or len(tail) < page + 6 or not tail[page + 5] & _OGG_END_OF_STREAM:
             raise UserError(f"{name}: is truncated (its last Ogg page is not marked as the end); {_CURE}.")
+    file.seek(0)

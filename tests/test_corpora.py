@@ -131,6 +131,18 @@ def test_damaged_records_are_built_again(manifest, damage):
     np.testing.assert_array_equal(again.waveform(3), expected(manifest, again.utterances[3].id))
 
 
+def test_bits_that_rot_are_noticed(manifest):
+    corpus = load(manifest)
+    content = bytearray(shard(corpus).read_bytes())
+    # The samples are noise, which does not compress: most of the file is theirs.
+    content[len(content) // 2] ^= 1
+    shard(corpus).write_bytes(content)
+    again = load(manifest)
+    with pytest.raises(UserError, match="the records are damaged .*remove the folder"):
+        for u in range(len(again)):
+            again.waveform(u)
+
+
 def test_what_killed_builds_left_is_removed(manifest):
     corpus = load(manifest)
     remove_index(corpus)

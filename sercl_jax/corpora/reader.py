@@ -38,11 +38,18 @@ class Corpus:
         return len(self.utterances)
 
     def waveform(self, u: int) -> np.ndarray:
-        """Samples of utterance u: [S] int16 at 16 kHz, read-only."""
-        example = self._records()[self.positions[u]]
+        """Samples of utterance u: [S] int16 at 16 kHz, read-only.
+
+        Raises:
+          UserError: the records on disk are damaged.
+        """
+        cure = "remove the folder, and the next run builds it again"
+        try:
+            example = self._records()[self.positions[u]]
+        except (RuntimeError, ValueError, OSError) as error:
+            raise UserError(f"{self.directory}: the records are damaged ({error}); {cure}.") from error
         if example["id"].decode() != self.utterances[u].id:
-            raise UserError(f"{self.directory}: the records do not match {index.FILE}; remove the folder, and the "
-                            "next run builds it again.")
+            raise UserError(f"{self.directory}: the records do not match {index.FILE}; {cure}.")
         return example["waveform"]
 
     def _records(self) -> Any:
