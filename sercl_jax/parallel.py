@@ -103,6 +103,15 @@ def map_step(function: Callable[..., Any], *, devices: Devices,
     return jax.pmap(function, axis_name=AXIS, devices=tuple(devices), donate_argnums=donate)
 
 
+def in_flight(devices: Devices) -> int:
+    """How many steps may be under way at once.
+
+    Several devices of one CPU share a pool of threads: steps that wait for each other in a collective can fill it
+    and never end, so only one may run.
+    """
+    return 1 if devices[0].platform == "cpu" and len(devices) > 1 else 2
+
+
 def _local(devices: Devices) -> tuple[jax.Device, ...]:
     return tuple(d for d in devices if d.process_index == jax.process_index())
 

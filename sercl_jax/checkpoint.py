@@ -1,0 +1,218 @@
+"""Checkpoints of a training and the final model, on disk through Orbax: whole or absent, never pickled."""
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from sercl_jax.errors import UserError
+from sercl_jax.files import atomic_path, make_directory, write_json
+
+Tree = Any
+
+
+def _digest(tree: Tree) -> str:
+    """SHA-256 of every leaf's name, shape, type and bytes."""
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        total.update(f"{jax.tree_util.keystr(path, simple=True, separator='/')} {array.dtype} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        return [line for key in sorted(stored.keys() | wanted.keys())
+                for line in _differences(stored.get(key, "absent"), wanted.get(key, "absent"),
+                                         f"{name}.{key}" if name else key)]
+    return [] if stored == wanted else [f"{name} ({stored!r} there, {wanted!r} here)"]
+
+
+class Checkpoints:
+    """The last checkpoint of a training, and the best if steps are scored; one folder, one training.
+
+    Saving is asynchronous: a full disk is told by the next call or by `close`, and the checkpoint before stays.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, Any]):
+        """Opens or makes the folder.
+
+        Args:
+          directory: of the checkpoints.
+          settings: JSON-like; what must be equal for a training to be continued.
+
+        Raises:
+          UserError: the folder holds a training with other settings, or cannot be written.
+        """
+        self._directory = directory.resolve()
+        make_directory(self._directory)
+        self._check_settings(json.loads(json.dumps(dict(settings))))
+        policy = checkpoint_managers.AnyPreservationPolicy([
+            checkpoint_managers.LatestN(1),
+            checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["score"], n=1,
+                                      keep_checkpoints_without_metrics=False)])
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy, best_fn=lambda metrics: metrics["score"], best_mode="max",
+            cleanup_tmp_directories=True, create=False)
+        self._manager = ocp.CheckpointManager(self._directory, options=options, item_names=("state", "sum"))
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        path = self._directory / "settings.json"
+        if not path.exists():
+            write_json(path, settings)
+            return
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); remove {self._directory} to train anew.") from error
+        if lines := _differences(stored, settings):
+            raise UserError(f"{self._directory}: holds a training with other settings: {'; '.join(lines)}. "
+                            "Use another workdir, or the settings of that training.")
+
+    def latest(self) -> int | None:
+        """The step of the last checkpoint that is whole; None if there is none."""
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """The step of the highest score; None if no step was scored."""
+        return self._manager.best_step()
+
+    def save(self, step: int, state: Tree, score: float | None = None) -> None:
+        """Starts to write a checkpoint.
+
+        Args:
+          step: the number of optimizer steps done.
+          state: NumPy arrays, none of them empty; must not be altered afterwards.
+          score: higher is better; None if the step wasn't scored.
+
+        Raises:
+          UserError: this or the last checkpoint could not be written.
+        """
+        try:
+            self._manager.save(
+                step, metrics=None if score is None else {"score": float(score)},
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state),
+                                        sum=ocp.args.JsonSave({"sha256": _digest(state)})))
+        except Exception as error:
+            raise self._unwritten(error) from error
+
+    def restore(self, state: Tree, step: int | None = None) -> Tree:
+        """Reads a checkpoint.
+
+        Args:
+          state: a tree of arrays of the same structure, shapes and types.
+          step: which; None for the last.
+
+        Returns:
+          The tree as NumPy arrays.
+
+        Raises:
+          UserError: it is damaged, or of another structure.
+        """
+        step = self.latest() if step is None else step
+        try:
+            like = jax.tree.map(lambda x: np.empty(np.shape(x), np.asarray(x).dtype), state)
+            stored = self._manager.restore(step, args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(like), sum=ocp.args.JsonRestore()))
+            restored = jax.tree.map(np.asarray, stored["state"])
+            whole = _digest(restored) == stored["sum"]["sha256"]
+        except Exception as error:
+            raise self._damaged(step, str(error).splitlines()[0][:200] if str(error) else repr(error)) from error
+        if not whole:
+            raise self._damaged(step, "its checksum does not fit")
+        return restored
+
+    def wait(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+          UserError: the last checkpoint could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except Exception as error:
+            raise self._unwritten(error) from error
+
+    def close(self) -> None:
+        """Waits until everything is written and gives the folder up; call `wait` before to learn of errors."""
+        # Orbax tells the same failure again here; what `wait` or `save` raised must not be replaced by it.
+        with contextlib.suppress(Exception):
+            self._manager.close()
+
+    def _unwritten(self, error: Exception) -> UserError:
+        return UserError(f"{self._directory}: the checkpoint could not be written ({str(error)[:200]}); the one "
+                         "before it is kept. Free some space and run the same command again.")
+
+    def _damaged(self, step: int | None, why: str) -> UserError:
+        return UserError(f"{self._directory / str(step)}: the checkpoint cannot be read ({why}). Remove that folder "
+                         "to go back to an earlier one or to the start, then run the same command again.")
+
+
+def save_model(directory: Path, variables: Tree, arrays: Mapping[str, np.ndarray],
+               metadata: Mapping[str, Any]) -> None:
+    """Writes a final model, in place of one that may be there, whole or not at all.
+
+    Args:
+      directory: becomes `variables/` (Orbax), `arrays.npz` and `model.json`, which carries checksums.
+      variables: nested dicts of arrays.
+      arrays: what is no Flax variable, such as an SVM.
+      metadata: JSON-like: config, labels, names.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    directory = directory.resolve()
+    variables = jax.tree.map(np.asarray, dict(variables))
+    with atomic_path(directory) as temporary:
+        temporary.mkdir()
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(temporary / "variables", variables)
+        except Exception as error:
+            raise UserError(f"{directory}: the model cannot be written ({str(error)[:200]}); nothing was changed. "
+                            "Free some space or choose another folder.") from error
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: np.asarray(value) for name, value in arrays.items()})  # type: ignore[arg-type]
+        (temporary / "arrays.npz").write_bytes(buffer.getvalue())
+        write_json(temporary / "model.json", {
+            "metadata": dict(metadata), "variables": _digest(variables),
+            "arrays": hashlib.sha256(buffer.getvalue()).hexdigest()})
+
+
+def load_model(directory: Path) -> tuple[Tree, dict[str, np.ndarray], dict[str, Any]]:
+    """Reads what `save_model` wrote: variables, arrays, metadata.
+
+    Raises:
+      UserError: it is absent, truncated or altered.
+    """
+    directory = directory.resolve()
+    if not (directory / "model.json").is_file():
+        raise UserError(f"{directory}: holds no model (model.json is missing); give the folder that training wrote.")
+    advice = "take another copy, or train again"
+    try:
+        sheet = json.loads((directory / "model.json").read_text(encoding="utf-8"))
+        content = (directory / "arrays.npz").read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            path = directory / "variables"
+            tree = checkpointer.metadata(path).item_metadata.tree
+            variables = checkpointer.restore(path, restore_args=jax.tree.map(
+                lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree))
+        whole = (hashlib.sha256(content).hexdigest() == sheet["arrays"] and _digest(variables) == sheet["variables"])
+        metadata = sheet["metadata"]
+    except Exception as error:
+        raise UserError(f"{directory}: the model is damaged ({str(error)[:200]}); {advice}.") from error
+    if not whole:
+        raise UserError(f"{directory}: the model was altered (its checksum does not fit); {advice}.")
+    return variables, arrays, metadata
