@@ -138,9 +138,8 @@ def test_bits_that_rot_are_noticed(manifest):
     content[len(content) // 2] ^= 1
     shard(corpus).write_bytes(content)
     again = load(manifest)
-    with pytest.raises(UserError, match="the records are damaged .*remove the folder"):
-        for u in range(len(again)):
-            again.waveform(u)
+    with pytest.raises(UserError, match=r"the records are damaged .*remove the folder"):
+        [again.waveform(u) for u in range(len(again))]
 
 
 def test_what_killed_builds_left_is_removed(manifest):
