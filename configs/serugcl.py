@@ -113,6 +113,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         config.encoder.projection = 16
         config.train.epochs = 2
         config.train.log_every = 1
-        config.eval.linear_c = (0.01,)
+        config.eval.linear_c = (0.1,)
         config.eval.rbf_c = ()
     return config.lock()

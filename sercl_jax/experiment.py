@@ -17,6 +17,7 @@ from sercl_jax import (
     classify,
     evaluate,
     files,
+    nodes,
     parallel,
     probes,
     provenance,
@@ -32,8 +33,6 @@ from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
 from sercl_jax.workbench import Workbench, cache_directory
 
-# Protocols whose test folds hold unknown speakers: the classifier is then chosen on unknown speakers, too.
-GROUPED = ("loso", "session", "disjoint")
 # What may differ between two runs of one workdir: where things lie, how fast and how chattily they are done.
 _PLACES = (("data", "cache_dir"), ("data", "manual_dir"), ("data", "manifest"), ("data", "download"),
            ("data", "workers"), ("train", "log_every"), ("eval", "report"))
@@ -71,6 +70,8 @@ def run(config: ConfigDict, workdir: Path, *, bench: Workbench | None = None, st
             found = results.read(workdir)
             if not quiet:
                 print(f"{workdir} is finished.")
+                if config.eval.report and not (workdir / "report.html").exists():
+                    report.write(workdir)  # killed between the result and its report
                 _print(found, workdir)
             return found
         parallel.enable_compilation_cache(cache_directory(config) / "compiled")
@@ -124,6 +125,8 @@ class _Experiment:
         # Errors in the protocol come before hours of training.
         self.folds = {seed: splits.make_folds(self.utterances, config.eval.protocol, folds=config.eval.folds,
                                               fold_seed=seed) for seed in self._fold_seeds()}
+        # Where test folds hold unknown speakers, the classifier is chosen on unknown speakers, too.
+        self.grouped = all(splits.is_speaker_disjoint(self.utterances, folds) for folds in self.folds.values())
         self.source = sources.make(config, bench, store, progress=not quiet)
         self.warnings: list[str] = list(self.source.warnings)
 
@@ -176,8 +179,7 @@ class _Experiment:
                 if known is None:
                     known = evaluate.evaluate(
                         self._embedding(source, seed), self.utterances, self.corpus.labels, folds,
-                        settings=settings, group_inner=config.eval.protocol in GROUPED, seed=seed,
-                        fold_seed=fold_seed)
+                        settings=settings, group_inner=self.grouped, seed=seed, fold_seed=fold_seed)
                     runs.save(path, known)
                 done.append(known)
         return done
@@ -247,9 +249,8 @@ class _Experiment:
         truth = evaluate.class_numbers(self.utterances, self.corpus.labels)
         labelled = np.flatnonzero(truth >= 0)
         speakers = [self.utterances[u].speaker for u in labelled]
-        grouped = self.config.eval.protocol in GROUPED
-        machine = classify.fit_svm(x[labelled], truth[labelled], speakers if grouped else None, self.settings)
-        statistics = self.source.statistics()
+        machine = classify.fit_svm(x[labelled], truth[labelled], speakers if self.grouped else None, self.settings)
+        statistics = nodes.statistics(*self.source.nodes)
         checkpoint.save_model(
             self.workdir / "model", variables,
             {f"svm/{name}": value for name, value in machine.to_arrays().items()}

@@ -60,7 +60,14 @@ class GraphSource:
         if config.loss.negatives == "within_group" and not self._speakers.all():
             raise UserError(f"config.loss.negatives=within_group: some utterances of {config.data.corpus} have no "
                             "speaker; choose all.")
+        if config.normalise == "speaker":
+            self.warnings = speaker_normalise(np.zeros((len(self._speakers), 1)), bench.corpus(config).utterances)[1]
         self.train_seconds = 0.0
+
+    @property
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """[U, N, F] and mask [U, N], not standardised."""
+        return self._nodes.x, self._nodes.mask
 
     def standardised(self, rows: np.ndarray) -> np.ndarray:
         """[U, N, F], by the config's normalisation."""
