@@ -16,7 +16,7 @@ FORMS = ("symmetric", "graphcl")
 
 
 def masked_info_nce(sim: Array, positives: Array, candidates: Array) -> Array:
-    """InfoNCE over masks: the mean over anchors of -log(exp(s_p) / sum_c exp(s_c)), averaged over each one's positives.
+    """InfoNCE over masks: -log(exp(s_p) / sum_c exp(s_c)), averaged over each anchor's positives, then over anchors.
 
     Args:
       sim: [N, M] logits (similarities over temperature).
@@ -24,7 +24,8 @@ def masked_info_nce(sim: Array, positives: Array, candidates: Array) -> Array:
       candidates: [N, M] bool, the pairs in the denominator. The usual form has the positives among them.
 
     Returns:
-      A scalar. Anchors without a positive or without a candidate don't count; if none counts, it is 0 with gradient 0.
+      A scalar. Anchors without a positive or without a candidate don't count; if none counts, it is 0, and so is its
+      gradient.
     """
     counts = jnp.any(positives, 1) & jnp.any(candidates, 1)
     shift = jax.lax.stop_gradient(jnp.max(jnp.where(candidates, sim, -jnp.inf), 1))

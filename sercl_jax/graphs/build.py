@@ -23,6 +23,7 @@ def dense_graph(x: Array, mask: Array, weight: Array) -> jraph.GraphsTuple:
       (graph, receiver, sender) order; senders and receivers int32 [B * N * N], absolute node numbers; n_node = N and
       n_edge = N * N for each graph. Padding nodes have no edge of weight 1.
     """
+    x, mask, weight = jnp.asarray(x), jnp.asarray(mask), jnp.asarray(weight)
     b, n, f = x.shape
     first = (n * jnp.arange(b, dtype=jnp.int32))[:, None, None]
     node = jnp.arange(n, dtype=jnp.int32)
@@ -89,8 +90,8 @@ def similarity_graph(x: Array, mask: Array, *, edges: str = "knn", k: int = 10, 
     """The original view G = (V, E, X): frames as nodes, edges by cosine similarity, undirected, no self-loops.
 
     Similarities are compared after rounding to 2**-20. Among equal ones (identical frames, digital silence) the
-    lower node number wins, as in `lax.top_k`. A zero vector has similarity 0 with every frame, itself included. A graph
-    with fewer than k + 1 nodes is complete; no edge touches padding. The topology carries no gradient.
+    lower node number wins, as in `lax.top_k`. A zero vector has similarity 0 with every frame. A graph with fewer
+    than k + 1 nodes is complete; no edge touches padding. The topology carries no gradient.
 
     Args:
       x: [B, N, F] float; N is at most 1024.

@@ -11,7 +11,8 @@ from jax import Array
 
 from sercl_jax.graphs.build import adjacency, dense_graph, features, node_mask, pair_draws
 
-_BITS = 23  # a float32 uniform draw is a multiple of 2**-23
+_BITS = 23
+_ONE = 1 << _BITS  # a float32 uniform draw is a multiple of 2**-23
 
 
 def fgsm_view(graph: jraph.GraphsTuple, direction: Array, eps: Array | float) -> jraph.GraphsTuple:
@@ -40,7 +41,8 @@ def random_walk_subgraph(keys: Array, graph: jraph.GraphsTuple, ratio: Array | f
     """Keeps a connected part of each graph, grown at random (GraphCL's "subgraph").
 
     Starts at a random node, then adds a random neighbour of what is kept, uniformly among all of them, until
-    round(ratio * nodes) nodes, but at least one, are kept. Where nothing is left to reach it goes on at a random other node.
+    round(ratio * nodes) nodes, but at least one, are kept. Where nothing is left to reach it goes on at a random
+    other node.
 
     Args:
       keys: [B] random keys, one per utterance.
@@ -75,8 +77,8 @@ def random_walk_subgraph(keys: Array, graph: jraph.GraphsTuple, ratio: Array | f
 def perturb_edges(keys: Array, graph: jraph.GraphsTuple, ratio: Array | float) -> jraph.GraphsTuple:
     """Drops round(ratio * edges) random undirected edges and adds as many between random unjoined nodes.
 
-    A dropped edge is not added again. If fewer unjoined pairs exist than edges were dropped, all of them are joined. (Two pairs
-    of one graph share a draw with a chance of some 2**-23 per pair; the count may then be off by one.)
+    A dropped edge is not added again. If fewer unjoined pairs exist than edges were dropped, all of them are joined.
+    (Two pairs of a graph may have the same draw, with a chance of 2**-23; the count is then short by one.)
 
     Args:
       keys: [B] random keys, one per utterance.
@@ -88,20 +90,26 @@ def perturb_edges(keys: Array, graph: jraph.GraphsTuple, ratio: Array | float) -
     lower = jnp.tril(jnp.ones((1, n, n), bool), -1)  # each undirected pair once
     edge = joined & lower
     free = mask[:, :, None] & mask[:, None, :] & ~joined & lower
-    score = (jax.vmap(pair_draws, (0, None))(keys, n) * 2**_BITS).astype(jnp.int32)
-    wanted = jnp.round(ratio * jnp.sum(edge, (1, 2))).astype(jnp.int32)
-    changed = ((edge & (score < _bound(score, edge, wanted)[:, None, None]))
-               | (free & (score < _bound(score, free, wanted)[:, None, None])))
-    half = edge ^ changed
+    # Edges score below 2**23, free pairs from there to 2**24, anything else at 2**24.
+    score = (jax.vmap(pair_draws, (0, None))(keys, n) * _ONE).astype(jnp.int32)
+    score = jnp.where(edge, score, jnp.where(free, _ONE + score, 2 * _ONE))
+    edges = jnp.sum(edge, (1, 2))
+    wanted = jnp.round(ratio * edges).astype(jnp.int32)
+    dropped = edge & (score < _bound(score, wanted)[:, None, None])
+    added = free & (score < _bound(score, edges + wanted)[:, None, None])
+    half = (edge & ~dropped) | added
     return dense_graph(features(graph), mask, half | half.mT)
 
 
-def _bound(score: Array, among: Array, count: Array) -> Array:
-    """The number [B] below which `count` of the scores [B, N, N] in `among` lie; found bit by bit, without a sort."""
-    def refine(i: int, bound: Array) -> Array:
-        higher = bound | (1 << (_BITS - 1 - i))
-        fewer = jnp.sum(among & (score < higher[:, None, None]), (1, 2)) <= count
-        return jnp.where(fewer, higher, bound)
+def _bound(score: Array, count: Array) -> Array:
+    """The largest number [B] below 2**25 with at most `count` [B] of the scores [B, N, N] below it.
 
-    bound = jax.lax.fori_loop(0, _BITS, refine, jnp.zeros_like(count))
-    return jnp.where(count >= jnp.sum(among, (1, 2)), 1 << _BITS, bound)
+    Found bit by bit: 25 counts take a tenth of the time of a sort.
+    """
+    flat = score.reshape(score.shape[0], -1)
+
+    def refine(i: int, bound: Array) -> Array:
+        higher = bound | (_ONE << 1 >> i)
+        return jnp.where(jnp.sum(flat < higher[:, None], 1) <= count, higher, bound)
+
+    return jax.lax.fori_loop(0, _BITS + 2, refine, jnp.zeros_like(count))

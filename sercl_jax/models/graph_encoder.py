@@ -14,12 +14,30 @@ KINDS = ("gin", "gcn")
 NORMS = ("layer", "none")
 AGGREGATES = ("dense", "segment")
 
-Spread = Callable[[Array], Array]  # [B, N, D] -> [B, N, D]: the weighted sum over senders
+# Nodes stay in one [B * N, D] matrix between aggregations: a CPU multiplies it by a [D, D] kernel, and above all
+# differentiates that, twice as fast as [B, N, D].
+Spread = Callable[[Array], Array]  # [B * N, D] -> [B * N, D]: the weighted sum over senders
+
+
+@jax.custom_vjp
+def _symmetric_product(weight: Array, h: Array) -> Array:
+    """`weight @ h` for symmetric weights [B, N, N] without gradient, and h [B, N, D].
+
+    Written with the transpose in both directions, which a CPU runs about twice as fast.
+    """
+    return jnp.einsum("bji,bjd->bid", weight, h)
+
+
+_symmetric_product.defvjp(lambda weight, h: (_symmetric_product(weight, h), weight),
+                          lambda weight, slope: (jnp.zeros_like(weight), _symmetric_product(weight, slope)))
 
 
 def spread_dense(weight: Array) -> Spread:
-    """Sums messages by a batched matrix product with [B, N, N] weights."""
-    return lambda h: jnp.einsum("bij,bjd->bid", weight, h)
+    """Sums messages by a batched matrix product with [B, N, N] weights: symmetric, and a constant to gradients."""
+    def spread(h: Array) -> Array:
+        return _symmetric_product(weight, h.reshape(*weight.shape[:2], -1)).reshape(h.shape)
+
+    return spread
 
 
 def spread_segment(graph: jraph.GraphsTuple, weight: Array) -> Spread:
@@ -28,9 +46,8 @@ def spread_segment(graph: jraph.GraphsTuple, weight: Array) -> Spread:
     Equal to `spread_dense` and much slower where every pair is an edge; the reference that dense is tested against.
     """
     def spread(h: Array) -> Array:
-        nodes = h.reshape(-1, h.shape[-1])
-        messages = nodes[graph.senders] * weight.reshape(-1, 1)
-        return jax.ops.segment_sum(messages, graph.receivers, nodes.shape[0]).reshape(h.shape)
+        messages = h[graph.senders] * weight.reshape(-1, 1)
+        return jax.ops.segment_sum(messages, graph.receivers, h.shape[0])
 
     return spread
 
@@ -50,7 +67,7 @@ class GinLayer(nn.Module):
 
 
 class GcnLayer(nn.Module):
-    """H' = D^-1/2 (A + I) D^-1/2 H W + b (Kipf and Welling 2017, equation 2); `spread` holds the normalised matrix."""
+    """H' = D^-1/2 (A + I) D^-1/2 H W + b (Kipf and Welling 2017, eq. 2); `spread` holds the normalised matrix."""
 
     hidden: int
     dtype: str
@@ -105,6 +122,7 @@ class GraphEncoder(nn.Module):
         weight = weight.astype(self.dtype)
         spread = spread_dense(weight) if self.aggregate == "dense" else spread_segment(graph, weight)
         h = jnp.where(mask[..., None], features(graph), 0).astype(self.dtype)
+        h = h.reshape(-1, h.shape[-1])
         outputs = []
         for _ in range(self.layers):
             h = LAYERS[self.kind](self.hidden, self.dtype)(h, spread)
@@ -112,4 +130,4 @@ class GraphEncoder(nn.Module):
                 h = nn.LayerNorm(dtype=self.dtype)(h)
             h = nn.relu(h)
             outputs.append(h.astype(jnp.float32))
-        return jnp.where(mask[..., None], jnp.concatenate(outputs, -1), 0)
+        return jnp.where(mask[..., None], jnp.concatenate(outputs, -1).reshape(*mask.shape, -1), 0)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-# (max, mean, soft, sum). A to G: Table 7 of the paper, G as printed (it sums to .90); the rest: Table 5's single ones.
+# (max, mean, soft, sum). A to G: Table 7 of the paper, G as printed (it sums to .90); then Table 5's single ones.
 POOLINGS: dict[str, tuple[float, float, float, float]] = {
     "A": (.50, .25, .25, 0),
     "B": (.25, .50, .25, 0),

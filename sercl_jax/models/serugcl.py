@@ -160,7 +160,7 @@ class Serugcl(nn.Module):
 
 @functools.lru_cache
 def initializer(settings: SerugclSettings, knobs: Knobs) -> Callable[[Array, Batch], Variables]:
-    """`init(key, batch)` -> {"params", "knobs"}; parameters depend on settings and key only, not on the batch's size."""
+    """`init(key, batch)` -> {"params", "knobs"}; the parameters depend on settings, key and F only."""
     def init(key: Array, batch: Batch) -> Variables:
         one = {name: jnp.asarray(value)[:1] for name, value in batch.items()}
         variables = jax.jit(Serugcl(settings).init)(key, one)
@@ -185,12 +185,13 @@ def contrastive_loss(settings: SerugclSettings) -> Callable[[Variables, Batch, A
     """`loss(variables, batch, key)` -> (loss of the global batch, metrics), to be run under `parallel.AXIS`.
 
     The batch, on each device: "x" [B, N, F] float32, "mask" [B, N] bool, "index" [B] int32 (the utterance's number in
-    the corpus, which fixes its random draws), "valid" [B] bool (false: padding of the batch), "group" [B] int32 (speaker).
-    Metrics as `losses.nt_xent` has them. Equal settings give the same function object, hence one compiled step.
+    the corpus, which fixes its random draws), "valid" [B] bool (false: padding of the batch), "group" [B] int32
+    (speaker). Metrics as `losses.nt_xent` has them. Equal settings give the same function object, hence one compiled
+    step.
 
-    The FGSM view needs a gradient in X of the original view's projection. That backward pass starts from the very forward
-    pass that the loss uses, so a step costs, with g the forward products of the GIN and c those of the GCN: g + 2 c
-    forward, about g for the gradient in X, and about 2 (g + 2 c) for the gradient in the parameters.
+    The FGSM view needs a gradient in X of the original view's projection. That backward pass starts from the very
+    forward pass that the loss uses, so a step costs, with g the forward products of the GIN and c those of the GCN:
+    g + 2 c forward, about g for the gradient in X, and about 2 (g + 2 c) for the gradient in the parameters.
     """
     model = Serugcl(settings)
 
