@@ -65,6 +65,7 @@ def run(config: ConfigDict, workdir: Path, *, bench: Workbench | None = None, st
     workdir = workdir.resolve()
     bench = bench or Workbench(progress=not quiet)
     with files.locked(workdir / "run", f"run in {workdir.name}"):
+        files.remove_leftovers_below(workdir)
         _claim(config, workdir)
         if (workdir / results.RESULTS).exists():
             found = results.read(workdir)

@@ -83,6 +83,15 @@ def remove_leftovers(path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def remove_leftovers_below(folder: Path) -> None:
+    """The same for everything below a folder, which must be locked as a whole."""
+    for leftover in sorted(folder.rglob(".*.tmp")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:

@@ -29,6 +29,12 @@ def run(config: ConfigDict, workdir: Path) -> list[report.Table]:
       UserError: anything the user must mend.
     """
     workdir = workdir.resolve()
+    with files.locked(workdir / "run", f"table in {workdir.name}"):
+        files.remove_leftovers_below(workdir)
+        return _run(config, workdir)
+
+
+def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
     bench = Workbench()
     done: dict[str, tuple[dict[str, Any], list[Predictions]]] = {}
     keys = list(config.rows)

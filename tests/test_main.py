@@ -13,8 +13,8 @@ def _run(*arguments, cwd=None):
 
 
 def test_help_teaches_every_config_and_needs_no_jax(tmp_path):
-    done = subprocess.run([sys.executable, "-c", "import sys; from sercl_jax import main; print(main.help_text()); "
-                           "sys.exit('jax' in sys.modules)"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    code = "import sys; from sercl_jax import main; print(main.help_text()); sys.exit('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for words in ("configs/serugcl.py", "configs/tables/serugcl_table5.py", "--workdir", "corpus=emodb"):
         assert words in done.stdout
@@ -58,7 +58,8 @@ def test_a_workdir_of_another_config_is_refused_and_left_alone(tmp_path):
                            capture_output=True, text=True, check=False)
     assert other.returncode == 2
     assert "train.epochs" in other.stderr
-    again = subprocess.run(command(manifest, tmp_path / "cache", workdir), capture_output=True, text=True, check=False)
+    again = subprocess.run(command(manifest, tmp_path / "cache", workdir), capture_output=True, text=True,
+                           check=False)
     assert again.returncode == 0
     assert "finished" in again.stdout
     assert (workdir / "results.json").read_bytes() == before
