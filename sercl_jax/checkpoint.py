@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import io
 import json
+import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from sercl_jax import parallel
 from sercl_jax.errors import UserError
-from sercl_jax.files import atomic_path, make_directory, write_json
+from sercl_jax.files import atomic_path, make_directory, remove_leftovers, write_json
 
 Tree = Any
 
@@ -37,36 +40,65 @@ def _differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
     return [] if stored == wanted else [f"{name} ({stored!r} there, {wanted!r} here)"]
 
 
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Lets Orbax work in this process without waiting for the others."""
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me},
+                                              barrier_sync_key_prefix=f"process{me}")
+
+
+def _score(metrics: Mapping[str, Any]) -> float:
+    return -math.inf if metrics["score"] is None else metrics["score"]
+
+
+def _why(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else repr(error)
+
+
 class Checkpoints:
     """The last checkpoint of a training, and the best if steps are scored; one folder, one training.
 
-    Saving is asynchronous: a full disk is told by the next call or by `close`, and the checkpoint before stays.
+    Every process calls every method; the main process alone touches the disk, and the others get what it reads,
+    so that a training can go on with another number of processes. Saving is asynchronous: a full disk is told by
+    the next call of `save` or `wait`, and the checkpoint before stays.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, Any]):
+    def __init__(self, directory: Path, settings: Mapping[str, Any], *, scored: bool = False):
         """Opens or makes the folder.
 
         Args:
           directory: of the checkpoints.
           settings: JSON-like; what must be equal for a training to be continued.
+          scored: whether checkpoints have scores, by which the best is kept beside the last.
 
         Raises:
-          UserError: the folder holds a training with other settings, or cannot be written.
+          UserError: the folder holds a training with other settings, is damaged, or cannot be written.
         """
         self._directory = directory.resolve()
+        self._scored = scored
+        self._manager: Any = None
+        parallel.from_main(lambda: self._open(json.loads(json.dumps(dict(settings)))), None)
+
+    def _open(self, settings: dict[str, Any]) -> None:
         make_directory(self._directory)
-        self._check_settings(json.loads(json.dumps(dict(settings))))
-        policy = checkpoint_managers.AnyPreservationPolicy([
-            checkpoint_managers.LatestN(1),
-            checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["score"], n=1,
-                                      keep_checkpoints_without_metrics=False)])
+        self._check_settings(settings)
+        policies: list[Any] = [checkpoint_managers.LatestN(1)]
+        if self._scored:
+            policies.append(checkpoint_managers.BestN(get_metric_fn=_score, n=1))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy, best_fn=lambda metrics: metrics["score"], best_mode="max",
-            cleanup_tmp_directories=True, create=False)
-        self._manager = ocp.CheckpointManager(self._directory, options=options, item_names=("state", "sum"))
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            best_fn=_score if self._scored else None, best_mode="max", cleanup_tmp_directories=True, create=False,
+            multiprocessing_options=_alone())
+        try:
+            self._manager = ocp.CheckpointManager(self._directory, options=options, item_names=("state", "sum"))
+        except Exception as error:
+            raise UserError(f"{self._directory}: the checkpoints cannot be read ({_why(error)}); remove that folder "
+                            "to train anew.") from error
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         path = self._directory / "settings.json"
+        remove_leftovers(path)
         if not path.exists():
             write_json(path, settings)
             return
@@ -80,11 +112,20 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The step of the last checkpoint that is whole; None if there is none."""
-        return self._manager.latest_step()
+        step = parallel.from_main(lambda: np.int64(-1 if (last := self._manager.latest_step()) is None else last),
+                                  np.int64(0))
+        return None if step < 0 else int(step)
 
     def best(self) -> int | None:
-        """The step of the highest score; None if no step was scored."""
-        return self._manager.best_step()
+        """The step of the highest score, the later of two that are equal; None if no step was scored."""
+        step = parallel.from_main(lambda: np.int64(self._best()), np.int64(0))
+        return None if step < 0 else int(step)
+
+    def _best(self) -> int:
+        if not self._scored:
+            return -1
+        step = self._manager.best_step()
+        return -1 if step is None or self._manager.metrics(step)["score"] is None else step
 
     def save(self, step: int, state: Tree, score: float | None = None) -> None:
         """Starts to write a checkpoint.
@@ -97,9 +138,13 @@ class Checkpoints:
         Raises:
           UserError: this or the last checkpoint could not be written.
         """
+        parallel.from_main(lambda: self._save(step, state, score), None)
+
+    def _save(self, step: int, state: Tree, score: float | None) -> None:
+        metrics = {"score": None if score is None else float(score)} if self._scored else None
         try:
             self._manager.save(
-                step, metrics=None if score is None else {"score": float(score)},
+                step, metrics=metrics,
                 args=ocp.args.Composite(state=ocp.args.StandardSave(state),
                                         sum=ocp.args.JsonSave({"sha256": _digest(state)})))
         except Exception as error:
@@ -118,15 +163,18 @@ class Checkpoints:
         Raises:
           UserError: it is damaged, or of another structure.
         """
-        step = self.latest() if step is None else step
+        like = jax.tree.map(lambda x: np.empty(np.shape(x), np.asarray(x).dtype), state)
+        return parallel.from_main(lambda: self._restore(like, step), like)
+
+    def _restore(self, like: Tree, step: int | None) -> Tree:
+        step = self._manager.latest_step() if step is None else step
         try:
-            like = jax.tree.map(lambda x: np.empty(np.shape(x), np.asarray(x).dtype), state)
             stored = self._manager.restore(step, args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(like), sum=ocp.args.JsonRestore()))
             restored = jax.tree.map(np.asarray, stored["state"])
             whole = _digest(restored) == stored["sum"]["sha256"]
         except Exception as error:
-            raise self._damaged(step, str(error).splitlines()[0][:200] if str(error) else repr(error)) from error
+            raise self._damaged(step, _why(error)) from error
         if not whole:
             raise self._damaged(step, "its checksum does not fit")
         return restored
@@ -137,6 +185,9 @@ class Checkpoints:
         Raises:
           UserError: the last checkpoint could not be written.
         """
+        parallel.from_main(self._wait, None)
+
+    def _wait(self) -> None:
         try:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
@@ -145,12 +196,16 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits until everything is written and gives the folder up; call `wait` before to learn of errors."""
+        if self._manager is None:
+            return
         # Orbax tells the same failure again here; what `wait` or `save` raised must not be replaced by it.
         with contextlib.suppress(Exception):
             self._manager.close()
 
     def _unwritten(self, error: Exception) -> UserError:
-        return UserError(f"{self._directory}: the checkpoint could not be written ({str(error)[:200]}); the one "
+        for part in self._directory.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(part, ignore_errors=True)  # what fits on the full disk must not fill it further
+        return UserError(f"{self._directory}: the checkpoint could not be written ({_why(error)}); the one "
                          "before it is kept. Free some space and run the same command again.")
 
     def _damaged(self, step: int | None, why: str) -> UserError:
@@ -162,6 +217,8 @@ def save_model(directory: Path, variables: Tree, arrays: Mapping[str, np.ndarray
                metadata: Mapping[str, Any]) -> None:
     """Writes a final model, in place of one that may be there, whole or not at all.
 
+    Every process calls it; the main one writes.
+
     Args:
       directory: becomes `variables/` (Orbax), `arrays.npz` and `model.json`, which carries checksums.
       variables: nested dicts of arrays.
@@ -171,15 +228,19 @@ def save_model(directory: Path, variables: Tree, arrays: Mapping[str, np.ndarray
     Raises:
       UserError: it cannot be written.
     """
-    directory = directory.resolve()
+    parallel.from_main(lambda: _save_model(directory.resolve(), variables, arrays, metadata), None)
+
+
+def _save_model(directory: Path, variables: Tree, arrays: Mapping[str, np.ndarray],
+                metadata: Mapping[str, Any]) -> None:
     variables = jax.tree.map(np.asarray, dict(variables))
     with atomic_path(directory) as temporary:
         temporary.mkdir()
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
+            with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
                 checkpointer.save(temporary / "variables", variables)
         except Exception as error:
-            raise UserError(f"{directory}: the model cannot be written ({str(error)[:200]}); nothing was changed. "
+            raise UserError(f"{directory}: the model cannot be written ({_why(error)}); nothing was changed. "
                             "Free some space or choose another folder.") from error
         buffer = io.BytesIO()
         np.savez(buffer, **{name: np.asarray(value) for name, value in arrays.items()})  # type: ignore[arg-type]
@@ -204,7 +265,9 @@ def load_model(directory: Path) -> tuple[Tree, dict[str, np.ndarray], dict[str, 
         content = (directory / "arrays.npz").read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        options = _alone()
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
+                              multiprocessing_options=options) as checkpointer:
             path = directory / "variables"
             tree = checkpointer.metadata(path).item_metadata.tree
             variables = checkpointer.restore(path, restore_args=jax.tree.map(
@@ -212,7 +275,7 @@ def load_model(directory: Path) -> tuple[Tree, dict[str, np.ndarray], dict[str, 
         whole = (hashlib.sha256(content).hexdigest() == sheet["arrays"] and _digest(variables) == sheet["variables"])
         metadata = sheet["metadata"]
     except Exception as error:
-        raise UserError(f"{directory}: the model is damaged ({str(error)[:200]}); {advice}.") from error
+        raise UserError(f"{directory}: the model is damaged ({_why(error)}); {advice}.") from error
     if not whole:
         raise UserError(f"{directory}: the model was altered (its checksum does not fit); {advice}.")
     return variables, arrays, metadata

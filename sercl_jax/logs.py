@@ -1,16 +1,20 @@
 """What a training tells while it runs: a progress bar, JSON lines and TensorBoard."""
 
+import contextlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import tensorboardX
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
 from sercl_jax.errors import UserError
-from sercl_jax.files import make_directory, write_text
+from sercl_jax.files import make_directory, remove_leftovers, write_text
 
 
 def read(directory: Path) -> list[dict[str, Any]]:
@@ -49,12 +53,13 @@ class MetricsLog:
         """
         self.history: list[dict[str, Any]] = []
         self._path = directory and directory / "metrics.jsonl"
-        self._writer: Any = None
+        self._events: EventsWriter | None = None
         if directory is not None:
             make_directory(directory)
+            remove_leftovers(directory / "metrics.jsonl")
             self.history = [line for line in read(directory) if line["step"] <= step]
             write_text(directory / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.history))
-            self._writer = tensorboardX.SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
+            self._events = _open_events(directory / "tensorboard", step + 1)
         self._bar = tqdm(total=steps, initial=step, desc=name, unit="step", disable=not progress, mininterval=0.5,
                          dynamic_ncols=True)
 
@@ -73,11 +78,13 @@ class MetricsLog:
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
+            if self._events is not None:
+                for name, value in values.items():
+                    self._events.write_event(Event(wall_time=time.time(), step=step,
+                                                   summary=summary.scalar(name, value)))
+                self._events.flush()
         except OSError as error:
-            raise UserError(f"{self._path}: cannot be written ({error.strerror}); free some space and run the same "
-                            "command again.") from error
+            raise _unwritten(self._path, error) from error
 
     def advance(self) -> None:
         """Moves the bar by one step."""
@@ -89,5 +96,27 @@ class MetricsLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
         self._bar.close()
-        if self._writer is not None:
-            self._writer.close()
+        if self._events is not None:
+            with contextlib.suppress(OSError):  # on a full disk; `write` has told of it
+                self._events.close()
+
+
+def _open_events(directory: Path, purge_step: int) -> EventsWriter:
+    """A TensorBoard file that hides what earlier files hold from `purge_step` on.
+
+    Written by this thread: `SummaryWriter` writes in one of its own, which dies of a full disk and leaves the
+    training waiting for it for ever.
+    """
+    make_directory(directory)
+    try:
+        events = EventsWriter(str(directory / "events"), f".{time.time_ns()}")
+        events.write_event(Event(wall_time=time.time(), step=purge_step,
+                                 session_log=SessionLog(status=SessionLog.START)))
+        events.flush()
+    except OSError as error:
+        raise _unwritten(directory, error) from error
+    return events
+
+
+def _unwritten(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written ({error.strerror}); free some space and run the same command again.")

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
@@ -65,6 +66,41 @@ def all_devices() -> tuple[jax.Device, ...]:
 def is_main_process() -> bool:
     """Whether this process is the one that writes logs and results."""
     return jax.process_index() == 0
+
+
+def from_main(make: Callable[[], Any], like: Any) -> Any:
+    """What `make` returns in the main process, in every process; `make` runs in the main one only.
+
+    Every process must call it. If `make` fails, it fails in all of them, so that none waits for the others in vain.
+
+    Args:
+      make: returns a tree of arrays.
+      like: a tree of the same structure, shapes and types.
+
+    Raises:
+      UserError: `make` failed in the main process, where its own error is raised.
+    """
+    if jax.process_count() == 1:
+        return make()
+    value, failure = like, None
+    if is_main_process():
+        try:
+            value = make()
+        except Exception as error:
+            failure = error
+    failed = multihost_utils.broadcast_one_to_all(np.int32(failure is not None))
+    if failure is not None:
+        raise failure
+    if failed:
+        raise UserError("The main process (process_id 0) has failed; its own message says why.")
+    return jax.tree.map(_broadcast, value)
+
+
+def _broadcast(x: Any) -> np.ndarray:
+    # As bytes: the broadcast is a sum, which would turn -0.0 into 0.0.
+    x = np.asarray(x)
+    sent = multihost_utils.broadcast_one_to_all(np.frombuffer(x.tobytes(), np.uint8))
+    return np.frombuffer(np.asarray(sent).tobytes(), x.dtype).reshape(x.shape).copy()
 
 
 # Inside a mapped function.

@@ -1,5 +1,6 @@
 """The training loop. It runs any `Stage` and knows no method."""
 
+import contextlib
 import functools
 import math
 import time
@@ -27,7 +28,7 @@ class TrainResult:
       variables: NumPy arrays; of the best step if the stage validates, else of the last.
       step: the number of steps done.
       seconds: that this call took.
-      history: the lines of the log.
+      history: the lines of the log; in a process that is not the main one, those of this call.
       best_step: the best validated step, or None.
     """
 
@@ -70,7 +71,7 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
     """Trains a stage, or goes on with it, or returns what it ended with if it is finished.
 
     The batch and every draw of a step depend on (seed, step) only: a run that was killed and started again ends
-    with the parameters of one that was not.
+    with the parameters of one that was not. Of several processes each must call it with the same arguments.
 
     Args:
       stage: what to train.
@@ -85,76 +86,116 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
       UserError: the loss is not finite; the workdir holds another training, is damaged, or its disk is full.
     """
     chosen = parallel.all_devices() if devices is None else tuple(devices)
-    if workdir is None:
-        return _run(stage, None, seed, log_every, checkpoint_every, progress, chosen)
-    directory = workdir / stage.name
-    with files.locked(directory, f"training {directory}"):
-        return _run(stage, directory, seed, log_every, checkpoint_every, progress, chosen)
+    directory = workdir and workdir / stage.name
+    main = parallel.is_main_process()  # it alone locks, logs and saves
+    with files.locked(directory, f"training {directory}") if directory and main else contextlib.nullcontext():
+        return _Training(stage, directory, seed, log_every, checkpoint_every, progress and main, chosen).run()
 
 
-def _run(stage: Stage, directory: Path | None, seed: int, log_every: int, checkpoint_every: int, progress: bool,
-         devices: tuple[jax.Device, ...]) -> TrainResult:
-    began = time.perf_counter()
-    start = stage.variables if stage.variables is not None else stage.init(init_key(seed), stage.batch(0))
-    start = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), dict(start))
-    host: dict[str, Any] = {
-        "step": np.zeros((), np.int32), "params": start["params"],
-        "optimizer": jax.tree.map(np.asarray, stage.optimizer.init(start["params"])),
-        "fixed": {name: tree for name, tree in start.items() if name != "params"}}
-    settings = {**stage.settings, "stage": stage.name, "steps": stage.steps, "seed": seed}
-    checkpoints = Checkpoints(directory / "checkpoints", settings) if directory else None
-    best_variables, best_score, best_step = None, -math.inf, None
-    try:
-        done = checkpoints.latest() if checkpoints else None
-        if checkpoints and done is not None:
-            host = checkpoints.restore(host)
-        first = int(host["step"])
-        if first < stage.steps:
-            log = logs.MetricsLog(directory, stage.name, step=first, steps=stage.steps, progress=progress)
-            with log:
-                state = parallel.replicate(host, devices)
-                seeds = parallel.replicate(np.uint32(seed), devices)
-                step_function = _step(stage.loss, stage.optimizer.update, devices)
-                in_flight = parallel.in_flight(devices)
-                pending: list[Any] = []
-                batches = data.prefetch(lambda step: parallel.shard(stage.batch(step), devices), first, stage.steps)
-                for step, batch in enumerate(batches, first + 1):
-                    state, told = step_function(state, batch, seeds)
-                    pending.append(told)
-                    if len(pending) >= in_flight:
-                        jax.block_until_ready(pending[-in_flight])
-                    log.advance()
-                    last = step == stage.steps
-                    validates = bool(stage.validate and (last or (stage.validate_every
-                                                                  and step % stage.validate_every == 0)))
-                    saves = validates or last or bool(checkpoint_every and step % checkpoint_every == 0)
-                    if not (saves or step % log_every == 0):
-                        continue
+class _Training:
+    """One call of `run`."""
+
+    def __init__(self, stage: Stage, directory: Path | None, seed: int, log_every: int, checkpoint_every: int,
+                 progress: bool, devices: tuple[jax.Device, ...]):
+        self.stage, self.directory, self.seed, self.devices = stage, directory, seed, devices
+        self.log_every, self.checkpoint_every, self.progress = log_every, checkpoint_every, progress
+        self.checkpoints: Checkpoints | None = None
+        self.best: tuple[Variables, int] | None = None
+        self.best_score = -math.inf
+
+    def run(self) -> TrainResult:
+        began = time.perf_counter()
+        stage = self.stage
+        host = self._start()
+        try:
+            if self.directory:
+                settings = {**stage.settings, "stage": stage.name, "steps": stage.steps, "seed": self.seed}
+                self.checkpoints = Checkpoints(self.directory / "checkpoints", settings,
+                                               scored=stage.validate is not None)
+                if self.checkpoints.latest() is not None:
+                    host = self.checkpoints.restore(host)
+            if int(host["step"]) < stage.steps:
+                host, history = self._train(host)
+            else:
+                history = logs.read(self.directory) if self.directory and parallel.is_main_process() else []
+            self._settle(host)
+        finally:
+            if self.checkpoints:
+                self.checkpoints.close()
+        variables, best_step = self.best or (_variables(host), None)
+        return TrainResult(variables, stage.steps, time.perf_counter() - began, history, best_step)
+
+    def _start(self) -> dict[str, Any]:
+        """The state before the first step, on the host."""
+        stage = self.stage
+        start = stage.init(init_key(self.seed), stage.batch(0)) if stage.variables is None else stage.variables
+        start = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), dict(start))
+        return {"step": np.zeros((), np.int32), "params": start["params"],
+                "optimizer": jax.tree.map(np.asarray, stage.optimizer.init(start["params"])),
+                "fixed": {name: tree for name, tree in start.items() if name != "params"}}
+
+    def _train(self, host: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Takes the steps that are left; returns the last state and the lines of the log."""
+        stage, devices, first = self.stage, self.devices, int(host["step"])
+        directory = self.directory if parallel.is_main_process() else None
+        with logs.MetricsLog(directory, stage.name, step=first, steps=stage.steps, progress=self.progress) as log:
+            state = parallel.replicate(host, devices)
+            seed = parallel.replicate(np.uint32(self.seed), devices)
+            step_function = _step(stage.loss, stage.optimizer.update, devices)
+            in_flight = parallel.in_flight(devices)
+            pending: list[Any] = []
+            batches = data.prefetch(lambda step: parallel.shard(stage.batch(step), devices), first, stage.steps)
+            for step, batch in enumerate(batches, first + 1):
+                state, told = step_function(state, batch, seed)
+                pending.append(told)
+                if len(pending) >= in_flight:
+                    jax.block_until_ready(pending[-in_flight])
+                log.advance()
+                saves = self._saves(step)
+                if saves or step % self.log_every == 0:
                     values = _means(stage, pending, step)
                     pending = []
-                    score = None
                     if saves:
                         host = parallel.unreplicate(state)
-                    if validates and stage.validate:
-                        score = values["score"] = float(stage.validate(_variables(host)))
-                        if score >= best_score:
-                            best_variables, best_score, best_step = _variables(host), score, step
-                    log.write(step, {"epoch": step / stage.steps_per_epoch, **values})
-                    if saves and checkpoints:
-                        checkpoints.save(step, host, score)
-            history = log.history
-        else:
-            history = logs.read(directory) if directory else []
-        if checkpoints:
-            checkpoints.wait()
-            if stage.validate:
-                best_step = checkpoints.best()
-                best_variables = _variables(checkpoints.restore(host, best_step))
-    finally:
-        if checkpoints:
-            checkpoints.close()
-    return TrainResult(best_variables or _variables(host), stage.steps, time.perf_counter() - began, history,
-                       best_step)
+                    self._record(step, host, values, log)
+        return host, log.history
+
+    def _validates(self, step: int) -> bool:
+        stage = self.stage
+        due = step == stage.steps or bool(stage.validate_every and step % stage.validate_every == 0)
+        return stage.validate is not None and due
+
+    def _saves(self, step: int) -> bool:
+        due = bool(self.checkpoint_every and step % self.checkpoint_every == 0)
+        return due or step == self.stage.steps or self._validates(step)
+
+    def _record(self, step: int, host: dict[str, Any], values: dict[str, float], log: logs.MetricsLog) -> None:
+        """Validates, logs and saves what is due; `host` is the state of this step if it is to be saved."""
+        score = self._score(step, host) if self._validates(step) else None
+        log.write(step, {"epoch": step / self.stage.steps_per_epoch, **values,
+                         **({} if score is None else {"score": score})})
+        if self.checkpoints and self._saves(step):
+            self.checkpoints.save(step, host, score)
+
+    def _score(self, step: int, host: dict[str, Any]) -> float:
+        stage = self.stage
+        assert stage.validate is not None
+        mine = np.float64(stage.validate(_variables(host)))
+        score = float(parallel.from_main(lambda: mine, mine))
+        if not math.isfinite(score):
+            raise UserError(f"Stage {stage.name!r}: the score is {score} at step {step}; a best step cannot be "
+                            "chosen by it.")
+        if score >= self.best_score:
+            self.best, self.best_score = (_variables(host), step), score
+        return score
+
+    def _settle(self, host: dict[str, Any]) -> None:
+        """Waits for the disk; takes the best variables from there, as they may come from an earlier call."""
+        if self.checkpoints is None:
+            return
+        self.checkpoints.wait()
+        if self.stage.validate and (step := self.checkpoints.best()) is not None:
+            self.best = (_variables(self.checkpoints.restore(host, step)), step)
 
 
 def _means(stage: Stage, pending: list[Any], step: int) -> dict[str, float]:
