@@ -25,7 +25,7 @@ def save(path: Path, predictions: Predictions) -> None:
 def load(path: Path) -> Predictions | None:
     """Reads them back; None if they are absent or unreadable, to be made again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             plain = json.loads(str(stored["json"]))
             arrays = {name: stored[name] for name in _ARRAYS}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
