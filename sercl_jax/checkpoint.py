@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import math
 import shutil
 from collections.abc import Mapping
@@ -20,6 +21,14 @@ from sercl_jax.errors import UserError
 from sercl_jax.files import atomic_path, make_directory, remove_leftovers, write_json
 
 Tree = Any
+
+
+def _is_foreign(record: logging.LogRecord) -> bool:
+    return "orbax" not in Path(record.pathname).parts
+
+
+# Orbax logs each failure several times, with tracebacks; here it becomes one UserError.
+logging.getLogger("absl").addFilter(_is_foreign)
 
 
 def _digest(tree: Tree) -> str:
@@ -40,6 +49,14 @@ def _differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
     return [] if stored == wanted else [f"{name} ({stored!r} there, {wanted!r} here)"]
 
 
+def _why(error: Exception) -> str:
+    """What an error says, in one line; the cause stands at the end of a long one."""
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return repr(error)
+    return lines[0] if len(lines[0]) <= 200 else f"... {lines[0][-200:]}"
+
+
 def _alone() -> ocp.options.MultiprocessingOptions:
     """Lets Orbax work in this process without waiting for the others."""
     me = jax.process_index()
@@ -49,11 +66,6 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 def _score(metrics: Mapping[str, Any]) -> float:
     return -math.inf if metrics["score"] is None else metrics["score"]
-
-
-def _why(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else repr(error)
 
 
 class Checkpoints:
@@ -243,6 +255,8 @@ def _save_model(directory: Path, variables: Tree, arrays: Mapping[str, np.ndarra
             raise UserError(f"{directory}: the model cannot be written ({_why(error)}); nothing was changed. "
                             "Free some space or choose another folder.") from error
         buffer = io.BytesIO()
+        if pickled := [name for name, value in arrays.items() if np.asarray(value).dtype.hasobject]:
+            raise TypeError(f"{pickled[0]}: arrays of objects would be pickled.")
         np.savez(buffer, **{name: np.asarray(value) for name, value in arrays.items()})  # type: ignore[arg-type]
         (temporary / "arrays.npz").write_bytes(buffer.getvalue())
         write_json(temporary / "model.json", {
