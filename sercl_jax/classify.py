@@ -35,6 +35,8 @@ class SvmSettings:
         of all values of the standardised training rows.
       inner_folds: folds inside the training rows on which C and kernel are chosen.
       class_weight: None, or "balanced" to weight classes by the inverse of their frequency.
+      blocks: widths of blocks of columns that count alike, however wide each is: the linear kernel is then D times
+        the mean of the blocks' kernels, each divided by its width. () is one block.
     """
 
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: {
@@ -42,6 +44,7 @@ class SvmSettings:
     gamma: float | str = "scale"
     inner_folds: int = 5
     class_weight: str | None = None
+    blocks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for kernel in self.grid:
@@ -203,6 +206,7 @@ class _Problem:
 
     def __init__(self, x: np.ndarray, statistics: np.ndarray | None, settings: SvmSettings):
         self.mean, self.scale = standardiser(x if statistics is None else statistics)
+        self.scale = self.scale / _block_weights(settings.blocks, x.shape[1])
         self.rows = (x - self.mean) / self.scale
         variance = self.rows.var()
         self.gamma = (float(settings.gamma) if settings.gamma != "scale" else
@@ -228,6 +232,15 @@ class _Problem:
     def fit(self, y: np.ndarray, choice: Choice) -> SVC:
         machine = SVC(C=choice.c, kernel="precomputed", class_weight=self._weight, cache_size=50)
         return machine.fit(self.gram(choice.kernel), y)
+
+
+def _block_weights(blocks: tuple[int, ...], width: int) -> np.ndarray:
+    """[D] factors of the standardised columns, so that every block adds the same to the linear kernel's trace."""
+    if not blocks:
+        return np.ones(width)
+    if sum(blocks) != width:
+        raise ValueError(f"blocks of {blocks} columns do not make {width}.")
+    return np.repeat(np.sqrt(width / (len(blocks) * np.array(blocks))), blocks)
 
 
 def _inner_scores(x: np.ndarray, y: np.ndarray, groups: Sequence[str] | None, settings: SvmSettings,

@@ -138,6 +138,22 @@ def test_statistics_of_unlabelled_rows_standardise_when_given() -> None:
     np.testing.assert_array_equal(machine.predict(x), expected)
 
 
+def test_blocks_average_the_kernels_of_their_columns() -> None:
+    """As an SVC on the mean of both blocks' Gram matrices, each divided by its width, times the whole width."""
+    x, y = data(4, seed=3)
+    blocks = (3, 9)
+    machine = fit_svm(x, y, None, SvmSettings(grid={"linear": (0.1,)}, blocks=blocks))
+    z = (x - x.mean(0)) / x.std(0)
+    gram = 12 * 0.5 * (z[:, :3] @ z[:, :3].T / 3 + z[:, 3:] @ z[:, 3:].T / 9)
+    theirs = SVC(C=0.1, kernel="precomputed").fit(gram, y)
+    np.testing.assert_array_equal(machine.predict(x), theirs.predict(gram))
+    np.testing.assert_allclose(machine.decision(x), theirs.decision_function(gram), atol=0.01)
+    plain = fit_svm(x, y, None, SvmSettings(grid={"linear": (0.1,)}))
+    assert not np.allclose(machine.decision(x), plain.decision(x), atol=0.01)
+    with pytest.raises(ValueError, match="do not make 12"):
+        fit_svm(x, y, None, SvmSettings(blocks=(3, 8)))
+
+
 def test_columns_that_vary_by_rounding_are_constants() -> None:
     rng = np.random.default_rng(0)
     x = np.stack([rng.normal(size=50), np.full(50, 0.1), 1e-5 * rng.normal(size=50), np.zeros(50),
