@@ -152,7 +152,9 @@ def _predict(machine: FittedSvm, x: np.ndarray, fold: Fold) -> np.ndarray:
 def speaker_normalise(x: np.ndarray, utterances: "Sequence[Utterance]") -> tuple[np.ndarray, tuple[str, ...]]:
     """Standardises each speaker's rows by that speaker's own mean and deviation, labels unseen.
 
-    A column that is constant for a speaker becomes 0 (up to rounding) for that speaker.
+    A column that is constant for a speaker becomes 0 (up to rounding) for that speaker. One that varies for a
+    speaker by less than a hundredth of what it does over the corpus (a channel that is silent but for one
+    utterance, say) is divided by that hundredth: it must not outweigh all others.
 
     Args:
       x: [U, D].
@@ -170,11 +172,12 @@ def speaker_normalise(x: np.ndarray, utterances: "Sequence[Utterance]") -> tuple
                         "add speakers or choose normalise=global.")
     speakers = np.array([u.speaker for u in utterances])
     normalised = np.empty(x.shape, dtype=np.float64)
+    least = 0.01 * np.asarray(x, dtype=np.float64).std(0)
     few, single = [], []
     for name in np.unique(speakers):
         rows = np.flatnonzero(speakers == name)
         mean, scale = standardiser(x[rows])
-        normalised[rows] = (x[rows] - mean) / scale
+        normalised[rows] = (x[rows] - mean) / np.maximum(scale, least)
         emotions = {utterances[u].label for u in rows.tolist()} - {""}
         if len(rows) == 1:
             single.append(str(name))
