@@ -52,7 +52,7 @@ class Stage:
 
     Every function is pure. `loss` runs inside `pmap` over `parallel.AXIS` on one device's part of the batch and
     returns the loss of the *global* batch (it gathers what it needs), so that N devices do what one would.
-    Two stages with the same `loss`, `init` and `optimizer` objects share one compiled step.
+    Stages with the same `loss` and `optimizer.update` objects share one compiled step.
     """
 
     name: str
