@@ -59,7 +59,14 @@ def prefetch(batch: Callable[[int], Any], start: int, stop: int, ahead: int = 2)
 
     Errors of `batch` come through as they are.
     """
-    if start >= stop:
-        return iter(())
-    source = grain.MapDataset.range(start, stop).map(lambda step: batch(int(step)))
-    return iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)))
+    def attempt(step: int) -> tuple[Any, Exception | None]:
+        try:
+            return batch(int(step)), None
+        except Exception as error:  # Grain would add lines of its own to the message
+            return None, error
+
+    source = grain.MapDataset.range(start, max(start, stop)).map(attempt)
+    for made, error in source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)):
+        if error is not None:
+            raise error
+        yield made

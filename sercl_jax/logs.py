@@ -1,7 +1,8 @@
 """What a training tells while it runs: a progress bar, JSON lines and TensorBoard."""
 
-import contextlib
 import json
+import socket
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 from tqdm import tqdm
 
 from sercl_jax.errors import UserError
@@ -53,7 +54,7 @@ class MetricsLog:
         """
         self.history: list[dict[str, Any]] = []
         self._path = directory and directory / "metrics.jsonl"
-        self._events: EventsWriter | None = None
+        self._events: Path | None = None
         if directory is not None:
             make_directory(directory)
             remove_leftovers(directory / "metrics.jsonl")
@@ -79,10 +80,8 @@ class MetricsLog:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             if self._events is not None:
-                for name, value in values.items():
-                    self._events.write_event(Event(wall_time=time.time(), step=step,
-                                                   summary=summary.scalar(name, value)))
-                self._events.flush()
+                _append(self._events, [Event(wall_time=time.time(), step=step, summary=summary.scalar(name, value))
+                                       for name, value in values.items()])
         except OSError as error:
             raise _unwritten(self._path, error) from error
 
@@ -96,26 +95,36 @@ class MetricsLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
         self._bar.close()
-        if self._events is not None:
-            with contextlib.suppress(OSError):  # on a full disk; `write` has told of it
-                self._events.close()
 
 
-def _open_events(directory: Path, purge_step: int) -> EventsWriter:
-    """A TensorBoard file that hides what earlier files hold from `purge_step` on.
+def _open_events(directory: Path, purge_step: int) -> Path:
+    """Starts a TensorBoard file that hides what earlier files hold from `purge_step` on.
 
-    Written by this thread: `SummaryWriter` writes in one of its own, which dies of a full disk and leaves the
-    training waiting for it for ever.
+    Written by this thread: tensorboardX's `SummaryWriter` writes in one of its own, which dies of a full disk and
+    leaves the training waiting for it for ever.
     """
     make_directory(directory)
+    now = time.time_ns()
+    path = directory / f"events.out.tfevents.{now // 10**9}.{socket.gethostname()}.{now}"
     try:
-        events = EventsWriter(str(directory / "events"), f".{time.time_ns()}")
-        events.write_event(Event(wall_time=time.time(), step=purge_step,
-                                 session_log=SessionLog(status=SessionLog.START)))
-        events.flush()
+        _append(path, [Event(wall_time=now / 1e9, file_version="brain.Event:2"),
+                       Event(wall_time=now / 1e9, step=purge_step,
+                             session_log=SessionLog(status=SessionLog.START))])
     except OSError as error:
-        raise _unwritten(directory, error) from error
-    return events
+        raise _unwritten(path, error) from error
+    return path
+
+
+def _append(path: Path, events: list[Event]) -> None:
+    """Adds events to a file as TFRecords: length, checksum, bytes, checksum."""
+    records = []
+    for event in events:
+        content = event.SerializeToString()
+        length = struct.pack("<Q", len(content))
+        records += [length, struct.pack("<I", masked_crc32c(length)),
+                    content, struct.pack("<I", masked_crc32c(content))]
+    with path.open("ab") as file:
+        file.write(b"".join(records))
 
 
 def _unwritten(path: Path, error: OSError) -> UserError:

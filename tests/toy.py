@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 
 from sercl_jax import data, optim, parallel, train
 from sercl_jax.errors import UserError
@@ -66,7 +67,10 @@ def shown(directory: Path) -> dict[str, dict[int, float]]:
         content, position = path.read_bytes(), 0
         while position + 12 <= len(content):
             size = struct.unpack_from("Q", content, position)[0]
-            event = Event.FromString(content[position + 12:position + 12 + size])
+            head, body = content[position:position + 8], content[position + 12:position + 12 + size]
+            sums = struct.pack("<I", masked_crc32c(head)), struct.pack("<I", masked_crc32c(body))
+            assert sums == (content[position + 8:position + 12], content[position + 12 + size:position + 16 + size])
+            event = Event.FromString(body)
             position += size + 16
             if event.session_log.status == SessionLog.START:
                 found = {name: {step: value for step, value in points.items() if step < event.step}
