@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sercl_jax import data, files, logs, parallel
+from sercl_jax import data, files, logs, memory, parallel
 from sercl_jax.checkpoint import Checkpoints
 from sercl_jax.errors import UserError
 from sercl_jax.types import Stage, Variables
@@ -85,6 +85,7 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
     Raises:
       UserError: the loss is not finite; the workdir holds another training, is damaged, or its disk is full.
     """
+    memory.keep_freed()
     chosen = parallel.all_devices() if devices is None else tuple(devices)
     directory = workdir and workdir / stage.name
     main = parallel.is_main_process()  # it alone locks, logs and saves
