@@ -28,11 +28,13 @@ from sercl_jax import (
     runs,
     sources,
     splits,
+    workers,
 )
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
 from sercl_jax.workbench import Workbench, cache_directory
 
+FEW_TASKS = 4
 # What may differ between two runs of one workdir: where things lie, how fast and how chattily they are done.
 _PLACES = (("data", "cache_dir"), ("data", "manual_dir"), ("data", "manifest"), ("data", "download"),
            ("data", "workers"), ("train", "log_every"), ("eval", "report"))
@@ -171,19 +173,20 @@ class _Experiment:
 
     def predict(self, source: sources.Source, settings: classify.SvmSettings, name: str) -> list[Predictions]:
         """Test predictions for every pair of seed and fold seed; what a killed run has finished is reused."""
-        config = self.config
-        done = []
-        for seed in self._seeds(source):
-            for fold_seed, folds in self.folds.items():
-                path = self.workdir / "predictions" / name / f"seed{seed}-folds{fold_seed}.npz"
-                known = runs.load(path)
-                if known is None:
-                    known = evaluate.evaluate(
-                        self._embedding(source, seed), self.utterances, self.corpus.labels, folds,
-                        settings=settings, group_inner=self.grouped, seed=seed, fold_seed=fold_seed)
-                    runs.save(path, known)
-                done.append(known)
-        return done
+        paths = {(seed, fold_seed): self.workdir / "predictions" / name / f"seed{seed}-folds{fold_seed}.npz"
+                 for seed in self._seeds(source) for fold_seed in self.folds}
+        done = {pair: found for pair, path in paths.items() if (found := runs.load(path)) is not None}
+        missing = [pair for pair in paths if pair not in done]
+        embeddings = {seed: self._embedding(source, seed) for seed in dict.fromkeys(seed for seed, _ in missing)}
+        tasks = [runs.Task(paths[pair], embeddings[pair[0]], self.utterances, self.corpus.labels, self.folds[pair[1]],
+                           settings, self.grouped, *pair) for pair in missing]
+        # A process takes seconds to start; trainings inside a task need this one's devices.
+        alone = len(tasks) < FEW_TASKS or any(callable(embedding) for embedding in embeddings.values())
+        results_of = workers.parallel_map(runs.run, tasks, workers=1 if alone else self.config.data.workers or None,
+                                          description=f"Evaluating {source.label}", unit="run",
+                                          progress=not self.quiet and len(tasks) > 1)
+        done |= zip(missing, results_of, strict=True)
+        return [done[pair] for pair in paths]
 
     def _embedding(self, source: sources.Source, seed: int) -> evaluate.Embeddings:
         if source.fitted and self.config.train.training == "inductive":

@@ -1,16 +1,50 @@
-"""Finished predictions on disk, so that an evaluation that was killed goes on where it was."""
+"""Evaluations as tasks, whose predictions lie on disk: one that was killed goes on where it was.
+
+Nothing here imports JAX, so that tasks can go to other processes.
+"""
 
 import dataclasses
 import json
 import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from sercl_jax.evaluate import FoldScore, Predictions
+from sercl_jax.classify import SvmSettings
+from sercl_jax.evaluate import Embeddings, FoldScore, Predictions, evaluate
 from sercl_jax.files import atomic_path
+from sercl_jax.splits import Fold
+from sercl_jax.types import Utterance
 
 _ARRAYS = ("truth", "predicted", "decision", "fold")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One evaluation, with the arguments of `evaluate.evaluate` and the file that its predictions go to."""
+
+    path: Path
+    embed: Embeddings
+    utterances: Sequence[Utterance]
+    labels: tuple[str, ...]
+    folds: Sequence[Fold]
+    settings: SvmSettings
+    group_inner: bool
+    seed: int
+    fold_seed: int
+
+
+def run(task: Task) -> Predictions:
+    """Evaluates and saves."""
+    # The matrices are small: threads would only wait for each other, and for the other tasks.
+    with threadpool_limits(1):
+        predictions = evaluate(task.embed, task.utterances, task.labels, task.folds, settings=task.settings,
+                               group_inner=task.group_inner, seed=task.seed, fold_seed=task.fold_seed)
+    save(task.path, predictions)
+    return predictions
 
 
 def save(path: Path, predictions: Predictions) -> None:
