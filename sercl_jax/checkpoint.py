@@ -41,6 +41,11 @@ def _digest(tree: Tree) -> str:
     return total.hexdigest()
 
 
+def _shapes(tree: Tree) -> dict[str, str]:
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): f"{np.dtype(leaf.dtype)}{list(leaf.shape)}"
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
 def _differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
     if isinstance(stored, dict) and isinstance(wanted, dict):
         return [line for key in sorted(stored.keys() | wanted.keys())
@@ -62,6 +67,12 @@ def _alone() -> ocp.options.MultiprocessingOptions:
     me = jax.process_index()
     return ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me},
                                               barrier_sync_key_prefix=f"process{me}")
+
+
+def _reader() -> ocp.Checkpointer:
+    options = _alone()
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
+                            multiprocessing_options=options)
 
 
 def _score(metrics: Mapping[str, Any]) -> float:
@@ -95,12 +106,13 @@ class Checkpoints:
     def _open(self, settings: dict[str, Any]) -> None:
         make_directory(self._directory)
         self._check_settings(settings)
+        self._remove_unfinished()
         policies: list[Any] = [checkpoint_managers.LatestN(1)]
         if self._scored:
             policies.append(checkpoint_managers.BestN(get_metric_fn=_score, n=1))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            best_fn=_score if self._scored else None, best_mode="max", cleanup_tmp_directories=True, create=False,
+            best_fn=_score if self._scored else None, best_mode="max", create=False,
             multiprocessing_options=_alone())
         try:
             self._manager = ocp.CheckpointManager(self._directory, options=options, item_names=("state", "sum"))
@@ -121,6 +133,10 @@ class Checkpoints:
         if lines := _differences(stored, settings):
             raise UserError(f"{self._directory}: holds a training with other settings: {'; '.join(lines)}. "
                             "Use another workdir, or the settings of that training.")
+
+    def _remove_unfinished(self) -> None:
+        for part in self._directory.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(part, ignore_errors=True)
 
     def latest(self) -> int | None:
         """The step of the last checkpoint that is whole; None if there is none."""
@@ -181,6 +197,14 @@ class Checkpoints:
     def _restore(self, like: Tree, step: int | None) -> Tree:
         step = self._manager.latest_step() if step is None else step
         try:
+            with _reader() as reader:
+                stored = reader.metadata(self._directory / str(step) / "state").item_metadata.tree
+            lines = _differences(_shapes(stored), _shapes(like))
+        except Exception as error:
+            raise self._damaged(step, _why(error)) from error
+        if lines:
+            raise self._damaged(step, "; ".join(lines[:3]))
+        try:
             stored = self._manager.restore(step, args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(like), sum=ocp.args.JsonRestore()))
             restored = jax.tree.map(np.asarray, stored["state"])
@@ -215,8 +239,7 @@ class Checkpoints:
             self._manager.close()
 
     def _unwritten(self, error: Exception) -> UserError:
-        for part in self._directory.glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(part, ignore_errors=True)  # what fits on the full disk must not fill it further
+        self._remove_unfinished()  # the disk may be full
         return UserError(f"{self._directory}: the checkpoint could not be written ({_why(error)}); the one "
                          "before it is kept. Free some space and run the same command again.")
 
@@ -279,9 +302,7 @@ def load_model(directory: Path) -> tuple[Tree, dict[str, np.ndarray], dict[str, 
         content = (directory / "arrays.npz").read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        options = _alone()
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
-                              multiprocessing_options=options) as checkpointer:
+        with _reader() as checkpointer:
             path = directory / "variables"
             tree = checkpointer.metadata(path).item_metadata.tree
             variables = checkpointer.restore(path, restore_args=jax.tree.map(
