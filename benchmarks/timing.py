@@ -1,0 +1,111 @@
+"""What the benchmarks share: threads, interleaved timing, summaries, the machine, its matrix product ceiling."""
+
+import gc
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sercl_jax import workers
+from sercl_jax.errors import UserError
+
+# Thread pools go on spinning for a while after a step; the next side must not pay for it.
+PAUSE_SECONDS = 0.02
+
+
+def use_threads(threads: int) -> None:
+    """Lets this process compute on `threads` CPUs; call it before JAX or torch is imported.
+
+    Raises:
+      UserError: fewer than 1, or more than this process may use.
+    """
+    available = workers.cpu_count()
+    if not 1 <= threads <= available:
+        raise UserError(f"--threads={threads}: this process may use 1 to {available}.")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.environ.update(dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
+
+
+def interleave(sides: Mapping[str, Callable[[int], object]], repeats: int) -> dict[str, np.ndarray]:
+    """Times each side once per repeat, side by side, so that other load on the machine hits all alike.
+
+    Args:
+      sides: functions of the repeat's number that return when their work is done; already warm.
+      repeats: how often. The order rotates, so that none always follows the same other.
+
+    Returns:
+      Seconds [repeats] of each side; equal positions were measured next to each other.
+    """
+    names = list(sides)
+    seconds = {name: np.zeros(repeats) for name in names}
+    gc.collect()
+    for repeat in range(repeats):
+        for name in np.roll(names, repeat).tolist():
+            time.sleep(PAUSE_SECONDS)
+            start = time.perf_counter()
+            sides[name](repeat)
+            seconds[name][repeat] = time.perf_counter() - start
+    return seconds
+
+
+def spread(values: np.ndarray) -> dict[str, Any]:
+    """Median and quartiles."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+    return {"median": middle, "quartiles": [low, high]}
+
+
+def summary(seconds: np.ndarray) -> dict[str, Any]:
+    """Median, quartiles and minimum."""
+    return spread(seconds) | {"min": float(seconds.min())}
+
+
+def matmul_ceiling(device: Any, dtype: str, seconds: float = 0.1, trials: int = 5) -> float:
+    """FLOP/s of the fastest square matrix product, in XLA, on a JAX device.
+
+    Sizes double from 512 until one product takes `seconds`, or to 8192; each size counts with its best trial.
+    """
+    import jax
+
+    product = jax.jit(lambda a: a @ a)
+    best = 0.0
+    for size in (512, 1024, 2048, 4096, 8192):
+        a = jax.device_put(np.random.default_rng(0).standard_normal((size, size), np.float32), device).astype(dtype)
+        product(a).block_until_ready()
+        took = math.inf
+        for _ in range(trials):
+            start = time.perf_counter()
+            product(a).block_until_ready()
+            took = min(took, time.perf_counter() - start)
+        best = max(best, 2 * size**3 / took)
+        if took > seconds:
+            break
+    return best
+
+
+def machine() -> dict[str, Any]:
+    """The processor and how busy it is: load averages of 1, 5 and 15 minutes, this process included."""
+    information = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in information.read_text().splitlines()
+             if line.startswith("model name")] if information.exists() else []
+    return {"processor": names[0] if names else platform.processor(), "cpus": os.cpu_count(),
+            "system": platform.platform(), "load": list(os.getloadavg())}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions by name."""
+    return {name: metadata.version(name) for name in packages}
+
+
+def implausible(figures: Mapping[str, float], ceiling: float, rates: tuple[str, ...]) -> list[str]:
+    """What cannot be true: figures that are not positive and finite, and rates (FLOP/s) above the ceiling."""
+    found = [f"{name} is {value}, not a positive number" for name, value in figures.items()
+             if not (math.isfinite(value) and value > 0)]
+    return found + [f"{name} is {figures[name]:.3g}, above the matrix product ceiling of {ceiling:.3g} FLOP/s"
+                    for name in rates if figures[name] > ceiling]
