@@ -1,5 +1,7 @@
 """The loop: one trace, the same on 1, 2 and 4 devices, finished runs, best steps, bad losses."""
 
+import resource
+
 import jax
 import numpy as np
 import pytest
@@ -95,3 +97,28 @@ def test_infinite_loss_names_the_step(tmp_path):
     healed, whole = toy.run(tmp_path), toy.run(None)
     np.testing.assert_array_equal(healed.variables["params"]["w"], whole.variables["params"]["w"])
     assert healed.history == whole.history, "the log goes on where the checkpoint left off"
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("limit", "told"), [
+    (100, r"metrics\.jsonl: cannot be written \(File too large\)"),
+    (700, "checkpoints: the checkpoint could not be written .*File too large")])
+def test_a_disk_that_fills_up(tmp_path, limit, told):
+    """From step 4 on files may not grow beyond a limit; with space again, the training ends as it would have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    stage = toy.stage()
+
+    def batch(step):
+        if step == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        return stage.batch(step)
+
+    try:
+        with pytest.raises(UserError, match=told):
+            train.run(train.Stage(**{**vars(stage), "batch": batch}), workdir=tmp_path, seed=0, log_every=3,
+                      checkpoint_every=3, progress=False, devices=jax.devices()[:1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    healed, whole = toy.run(tmp_path), toy.run(None)
+    np.testing.assert_array_equal(healed.variables["params"]["w"], whole.variables["params"]["w"])
+    assert healed.history == whole.history
