@@ -152,7 +152,7 @@ def make_peers(settings: "SerugclSettings", ours: Ours, batches: list[dict[str, 
         try:
             peer = serugcl_torch.Peer(form, settings, Knobs(), ours.variables, batches,
                                       "cuda" if platform == "gpu" else platform, LEARNING_RATE)
-            for repeat in range(WARM_UP + len(batches)):  # torch.compile needs several batches to settle
+            for repeat in range(len(batches)):  # torch.compile needs several batches to settle
                 peer(repeat)
         except Exception as error:  # a compiler that is missing or fails raises almost anything
             facts[form] = {"error": f"{type(error).__name__}: {error}".strip().splitlines()[0]}

@@ -4,7 +4,7 @@ Written as one would for speed in that framework: everything is vectorised over 
 is computed once per view, the subgraph really loses its nodes. Three forms of aggregation are timed:
 
     edge_index    gather and scatter-add, PyTorch Geometric's usual way
-    sparse        its fused sparse matrix product, over torch's CSR tensors
+    sparse        its fused sparse matrix product, over CSR tensors of torch
     compiled      edge_index under torch.compile
 """
 
