@@ -22,4 +22,4 @@ def keep_freed() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return all([mallopt(option, value) == 1 for option, value in _OPTIONS])
+    return {mallopt(option, value) for option, value in _OPTIONS} == {1}
