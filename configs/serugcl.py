@@ -53,6 +53,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
     config.graph = ml_collections.ConfigDict()
     config.graph.nodes = 120  # (open) longer utterances are averaged over adjacent frames
+    config.graph.readout_nodes = 0  # nodes of the graph that is read out after training; 0: as many
     config.graph.edges = "knn"  # (open) or threshold; controls: none, line, random
     config.graph.k = 10  # (open) neighbours per node, before the graph is made undirected
     config.graph.threshold = 0.9  # cosine similarity, for edges=threshold
@@ -73,6 +74,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.encoder.norm = "layer"  # (open) or none
     config.encoder.pooling = choice["pooling"]  # (open) which set of Table 7
     config.encoder.readout = "both"  # (open) embeddings from both kinds of encoder, or original
+    config.encoder.input_block = "none"  # or statistics: of the nodes' features, beside the encoders' embeddings
+    config.encoder.ensemble = 1  # encoders trained with different seeds, side by side
     config.encoder.projection = 128  # (open) width of the projection head
     config.encoder.aggregate = "dense"  # or segment: the same sums by another route
     config.encoder.precision = "float32"  # or bfloat16: compute only, weights stay float32

@@ -178,6 +178,7 @@ class _Experiment:
         done = {pair: found for pair, path in paths.items() if (found := runs.load(path)) is not None}
         missing = [pair for pair in paths if pair not in done]
         embeddings = {seed: self._embedding(source, seed) for seed in dict.fromkeys(seed for seed, _ in missing)}
+        settings = dataclasses.replace(settings, blocks=source.blocks)
         tasks = [runs.Task(paths[pair], embeddings[pair[0]], self.utterances, self.corpus.labels, self.folds[pair[1]],
                            settings, self.grouped, *pair) for pair in missing]
         # A process takes seconds to start; trainings inside a task need this one's devices.
@@ -190,15 +191,8 @@ class _Experiment:
 
     def _embedding(self, source: sources.Source, seed: int) -> evaluate.Embeddings:
         if source.fitted and self.config.train.training == "inductive":
-            return lambda fold: self._embed(source, fold.train, seed)
-        return self._embed(source, np.arange(len(self.utterances)), seed)
-
-    def _embed(self, source: sources.Source, rows: np.ndarray, seed: int) -> np.ndarray:
-        x = source.embed(rows, seed)
-        if self.config.eval.speaker_embeddings and source.seeded:
-            x, warnings = evaluate.speaker_normalise(x, self.utterances)
-            self.warnings += [w for w in warnings if w not in self.warnings]
-        return x
+            return lambda fold: source.embed(fold.train, seed)
+        return source.embed(np.arange(len(self.utterances)), seed)
 
     def _baselines(self, ours: Sequence[Predictions]) -> list[dict[str, Any]]:
         config, rows = self.config, []
@@ -228,7 +222,7 @@ class _Experiment:
         folds = self.folds[self.config.fold_seed]
         found: dict[str, Any] = {"label_efficiency": probes.label_efficiency(
             embedding, self.utterances, self.corpus.labels, folds)}
-        whole = self._embed(self.source, np.arange(len(self.utterances)), self.config.seed) \
+        whole = self.source.embed(np.arange(len(self.utterances)), self.config.seed) \
             if callable(embedding) else embedding
         try:
             found["speaker"] = probes.speaker_probe(whole, self.utterances)
@@ -246,17 +240,16 @@ class _Experiment:
             return
         rows = np.arange(len(self.utterances))
         encoder = self.source.encoder(rows)
-        variables = self.source.variables(rows, self.config.seed, encoder)
-        x = encoder.embed(variables)
-        if self.config.eval.speaker_embeddings:
-            x, _ = evaluate.speaker_normalise(x, self.utterances)
+        members = [self.source.variables(rows, seed, encoder) for seed in self.source.seeds(self.config.seed)]
+        x = self.source.assemble([encoder.embed(variables) for variables in members], encoder)
         truth = evaluate.class_numbers(self.utterances, self.corpus.labels)
         labelled = np.flatnonzero(truth >= 0)
         speakers = [self.utterances[u].speaker for u in labelled]
-        machine = classify.fit_svm(x[labelled], truth[labelled], speakers if self.grouped else None, self.settings)
-        statistics = nodes.statistics(*self.source.nodes)
+        machine = classify.fit_svm(x[labelled], truth[labelled], speakers if self.grouped else None,
+                                   dataclasses.replace(self.settings, blocks=self.source.blocks))
+        statistics = nodes.statistics(self.source.readout_nodes.x, self.source.readout_nodes.mask)
         checkpoint.save_model(
-            self.workdir / "model", variables,
+            self.workdir / "model", {f"encoder{number}": variables for number, variables in enumerate(members)},
             {f"svm/{name}": value for name, value in machine.to_arrays().items()}
             | {f"features/{name}": value for name, value in dataclasses.asdict(statistics).items()},
             {"config": identity(self.config), "labels": list(self.corpus.labels),

@@ -1,5 +1,6 @@
 """Where embeddings come from: a trained encoder, or one of the things it is compared with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from sercl_jax.methods import serugcl
 from sercl_jax.types import Variables
 from sercl_jax.workbench import Workbench
 
+ENSEMBLE_STRIDE = 1_000_000
 FUNCTIONALS = {"IS10": "openSMILE IS10 + SVM", "ComParE_2016": "openSMILE ComParE + SVM",
                "eGeMAPSv02": "openSMILE eGeMAPS + SVM"}
 KINDS = ("trained", "untrained", "lld_statistics", *FUNCTIONALS)
@@ -34,12 +36,18 @@ class Source(Protocol):
     fitted: bool
     warnings: tuple[str, ...]
 
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Widths of the blocks of columns that count alike; () for one."""
+
     def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
         """[U, D], with `rows` as the training utterances."""
 
 
 class GraphSource:
-    """SERUGCL's embeddings, trained or not."""
+    """SERUGCL's embeddings, trained or not: an ensemble's encoders side by side, before them perhaps the input's own
+    statistics, each a block of columns.
+    """
 
     seeded = True
     fitted = True
@@ -52,34 +60,53 @@ class GraphSource:
         self._store = store
         self._progress = progress
         self._recipe = serugcl.recipe(config)
-        self._nodes = bench.nodes(config)
+        self._nodes = bench.nodes(config, config.graph.nodes)
+        self._readout_nodes = bench.nodes(config, config.graph.readout_nodes or config.graph.nodes)
         self._speakers = bench.speakers(config)
-        if config.normalise == "speaker" and not self._speakers.all():
-            raise UserError(f"normalise=speaker: some utterances of {config.data.corpus} have no speaker; "
-                            "choose normalise=global.")
-        if config.loss.negatives == "within_group" and not self._speakers.all():
-            raise UserError(f"config.loss.negatives=within_group: some utterances of {config.data.corpus} have no "
-                            "speaker; choose all.")
+        self._utterances = bench.corpus(config).utterances
+        config_lib.one_of("config.encoder.input_block", config.encoder.input_block, ("none", "statistics"))
+        if config.encoder.ensemble < 1:
+            raise UserError(f"config.encoder.ensemble={config.encoder.ensemble}: at least 1 encoder is needed.")
+        for knob, value, wanted in (("normalise", config.normalise, "speaker"),
+                                    ("config.loss.negatives", config.loss.negatives, "within_group")):
+            if value == wanted and not self._speakers.all():
+                raise UserError(f"{knob}={value}: some utterances of {config.data.corpus} have no speaker; "
+                                "choose another value.")
         if config.normalise == "speaker":
-            self.warnings = speaker_normalise(np.zeros((len(self._speakers), 1)), bench.corpus(config).utterances)[1]
+            self.warnings = speaker_normalise(np.zeros((len(self._speakers), 1)), self._utterances)[1]
         self.train_seconds = 0.0
 
     @property
-    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
-        """[U, N, F] and mask [U, N], not standardised."""
-        return self._nodes.x, self._nodes.mask
+    def readout_nodes(self) -> nodes.Nodes:
+        """What is embedded, not standardised."""
+        return self._readout_nodes
 
-    def standardised(self, rows: np.ndarray) -> np.ndarray:
-        """[U, N, F], by the config's normalisation."""
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Widths of the blocks of columns of an embedding; () for a single one."""
+        widths = [self._recipe.settings.embedding_width] * self._config.encoder.ensemble
+        if self._config.encoder.input_block == "statistics":
+            widths = [nodes.STATISTICS * len(self._nodes.names), *widths]
+        return tuple(widths) if len(widths) > 1 else ()
+
+    def seeds(self, seed: int) -> list[int]:
+        """The ensemble's own seeds; those of different model seeds never meet."""
+        return [seed + ENSEMBLE_STRIDE * member for member in range(self._config.encoder.ensemble)]
+
+    def _standardised(self, made: nodes.Nodes, rows: np.ndarray) -> np.ndarray:
         by_speaker = self._config.normalise == "speaker"
-        return nodes.standardise(self._nodes, rows, self._speakers if by_speaker else None)
+        return nodes.standardise(made, rows, self._speakers if by_speaker else None)
 
     def encoder(self, rows: np.ndarray) -> serugcl.Encoder:
         """Trains and embeds with these rows as the training utterances."""
-        arrays = serugcl.arrays(self.standardised(rows), self._nodes.mask, self._speakers)
+        arrays = serugcl.arrays(self._standardised(self._nodes, rows), self._nodes.mask, self._speakers)
+        readout = arrays
+        if self._readout_nodes is not self._nodes:
+            readout = serugcl.arrays(self._standardised(self._readout_nodes, rows), self._readout_nodes.mask,
+                                     self._speakers)
         identity = {"frames": self._bench.frames(self._config).key, "normalise": self._config.normalise,
                     "nodes": self._config.graph.nodes}
-        return serugcl.Encoder(self._recipe, arrays, identity, self._store,
+        return serugcl.Encoder(self._recipe, arrays, readout, identity, self._store,
                                log_every=self._config.train.log_every,
                                checkpoint_every=self._config.train.checkpoint_every, progress=self._progress)
 
@@ -87,13 +114,23 @@ class GraphSource:
         """Model variables after (or before) training."""
         if self._config.embedding == "untrained":
             return encoder.untrained(rows, seed)
+        before = encoder.train_seconds
         variables = encoder.trained(rows, seed)
-        self.train_seconds += encoder.train_seconds
+        self.train_seconds += encoder.train_seconds - before
         return variables
 
     def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
         encoder = self.encoder(rows)
-        return encoder.embed(self.variables(rows, seed, encoder))
+        members = [encoder.embed(self.variables(rows, member, encoder)) for member in self.seeds(seed)]
+        return self.assemble(members, encoder)
+
+    def assemble(self, members: Sequence[np.ndarray], encoder: serugcl.Encoder) -> np.ndarray:
+        """The members' embeddings, each [U, D], and the block of the input that they saw, side by side."""
+        parts = list(members)
+        if self._config.encoder.input_block == "statistics":
+            parts.insert(0, nodes.statistics_of_nodes(encoder.readout["x"], encoder.readout["mask"]))
+        x = np.concatenate(parts, axis=1)
+        return speaker_normalise(x, self._utterances)[0] if self._config.eval.speaker_embeddings else x
 
 
 class LldStatistics:
@@ -102,10 +139,11 @@ class LldStatistics:
     label = "mean + std of LLDs + SVM"
     seeded = False
     fitted = False
+    blocks: tuple[int, ...] = ()
 
     def __init__(self, config: ConfigDict, bench: Workbench):
         self.warnings: tuple[str, ...] = ()
-        self._x = nodes.mean_and_deviation(bench.nodes(config))
+        self._x = nodes.mean_and_deviation(bench.nodes(config, config.graph.nodes))
         if config.normalise == "speaker":
             self._x, self.warnings = speaker_normalise(self._x, bench.corpus(config).utterances)
 
@@ -118,6 +156,7 @@ class Functionals:
 
     seeded = False
     fitted = False
+    blocks: tuple[int, ...] = ()
 
     def __init__(self, config: ConfigDict, bench: Workbench, feature_set: str):
         self.label = FUNCTIONALS[feature_set]

@@ -53,10 +53,10 @@ class Workbench:
             corpus, config.features, cache_dir=cache_directory(config), workers=config.data.workers or None,
             progress=self._progress))
 
-    def nodes(self, config: ConfigDict) -> nodes.Nodes:
-        """Nodes of every utterance, not yet standardised."""
+    def nodes(self, config: ConfigDict, count: int) -> nodes.Nodes:
+        """At most `count` nodes of every utterance, not yet standardised."""
         frames = self.frames(config)
-        return self._once(("nodes", frames.key, config.graph.nodes), lambda: nodes.build(frames, config.graph.nodes))
+        return self._once(("nodes", frames.key, count), lambda: nodes.build(frames, count))
 
     def functionals(self, config: ConfigDict, feature_set: str) -> np.ndarray:
         """openSMILE's functionals of every utterance, [U, D]."""

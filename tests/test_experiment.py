@@ -60,11 +60,12 @@ def test_the_final_model_holds_all_that_predicts(place):
     experiment.run(config, place / "final", quiet=True)
     variables, arrays, metadata = checkpoint.load_model(place / "final" / "model")
     assert metadata["labels"] == ["angry", "neutral", "sad"]
+    assert list(variables) == ["encoder0"]
     machine = classify.FittedSvm.from_arrays({name.removeprefix("svm/"): value for name, value in arrays.items()
                                               if name.startswith("svm/")})
     bench = Workbench(progress=False)
     source = sources.make(config, bench, place / "final" / "train", progress=False)
-    x = source.encoder(np.arange(36)).embed(variables)
+    x = source.encoder(np.arange(36)).embed(variables["encoder0"])
     labels = np.array([u.label for u in bench.corpus(config).utterances])
     predicted = np.array(metadata["labels"])[machine.predict(x)]
     assert (predicted == labels).mean() > 0.6
@@ -78,7 +79,7 @@ def test_inductive_training_never_sees_its_test_fold(place, tmp_path):
     speakers = bench.speakers(config)
     rows = np.flatnonzero(speakers != "bob")
     before = source.embed(rows, 0)
-    x, _ = source.nodes
+    x = source.readout_nodes.x
     x[speakers == "bob"] += 5
     other = sources.make(config, bench, tmp_path / "b", progress=False)
     after = other.embed(rows, 0)

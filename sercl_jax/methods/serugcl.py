@@ -110,12 +110,23 @@ class Encoder:
 
     Trainings lie in `store` under a name made of everything that decides them, so that rows of a table that share
     one find it there, and a run that was killed goes on.
+
+    Args:
+      recipe: what to train.
+      arrays: see `arrays`; what is trained on.
+      readout: the same for what is embedded, perhaps with more nodes.
+      identity: JSON-like; what made the arrays.
+      store: folder of trainings.
+      log_every, checkpoint_every: steps; see `train.run`.
+      progress: whether to show a bar.
     """
 
-    def __init__(self, recipe: Recipe, arrays: Mapping[str, np.ndarray], identity: Mapping[str, Any], store: Path, *,
-                 log_every: int, checkpoint_every: int, progress: bool = True):
+    def __init__(self, recipe: Recipe, arrays: Mapping[str, np.ndarray], readout: Mapping[str, np.ndarray],
+                 identity: Mapping[str, Any], store: Path, *, log_every: int, checkpoint_every: int,
+                 progress: bool = True):
         self._recipe = recipe
         self._arrays = arrays
+        self.readout = readout
         self._identity = dict(identity)
         self._store = store
         self._log_every = log_every
@@ -149,7 +160,7 @@ class Encoder:
 
     def embed(self, variables: Variables) -> np.ndarray:
         """Embeddings of the whole corpus, [U, D] float32."""
-        arrays = {name: self._arrays[name] for name in ("x", "mask", "index")}
+        arrays = {name: self.readout[name] for name in ("x", "mask", "index")}
         return parallel.apply_in_batches(model.embedder(self._recipe.settings), variables, arrays, EMBED_BATCH)
 
 
