@@ -37,6 +37,8 @@ class SvmSettings:
       class_weight: None, or "balanced" to weight classes by the inverse of their frequency.
       blocks: widths of blocks of columns that count alike, however wide each is: the linear kernel is then D times
         the mean of the blocks' kernels, each divided by its width. () is one block.
+      clip: standardised values beyond it are cut to it: a column that is nearly constant in training must not
+        decide alone when a test row is far off. 0 is off.
     """
 
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: {
@@ -45,6 +47,7 @@ class SvmSettings:
     inner_folds: int = 5
     class_weight: str | None = None
     blocks: tuple[int, ...] = ()
+    clip: float = 0.0
 
     def __post_init__(self) -> None:
         for kernel in self.grid:
@@ -58,6 +61,8 @@ class SvmSettings:
             raise UserError(f"classifier inner_folds={self.inner_folds}: at least 2 are needed.")
         if self.class_weight not in (None, "balanced"):
             raise UserError(f"classifier class_weight={self.class_weight!r}: None and \"balanced\" are known.")
+        if self.clip < 0:
+            raise UserError(f"classifier clip={self.clip}: it must not be negative (0: off).")
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -79,6 +84,8 @@ class FittedSvm:
       weights: [S, P] their weights in each pair (0 where the vector is of neither class).
       intercepts: [P]; pairs in the order (0, 1), (0, 2) ... (1, 2) ...
       classes: [K] the class numbers seen in training, ascending.
+      factors: [D] weights of the standardised columns, 1 unless there are blocks.
+      clip: bound of standardised values; 0 is none.
       gamma: of the rbf kernel; 0 means the linear one.
       c: the cost it was fitted with.
       chosen_ua: UA on the inner folds that chose it; NaN if there was no choice.
@@ -90,6 +97,8 @@ class FittedSvm:
     weights: np.ndarray
     intercepts: np.ndarray
     classes: np.ndarray
+    factors: np.ndarray
+    clip: float
     gamma: float
     c: float
     chosen_ua: float
@@ -100,7 +109,7 @@ class FittedSvm:
 
     def pairs(self, x: np.ndarray) -> np.ndarray:
         """[U, D] -> [U, P] decision of each pair (i, j), positive for class i."""
-        rows = (np.asarray(x, dtype=np.float64) - self.mean) / self.scale
+        rows = _standardised(np.asarray(x, dtype=np.float64), self.mean, self.scale, self.clip) * self.factors
         gram = rows @ self.vectors.T
         if self.gamma:
             gram = _rbf(gram, _squares(rows), _squares(self.vectors), self.gamma)
@@ -144,7 +153,7 @@ class FittedSvm:
             odd = sorted(set(arrays) ^ set(cls.__dataclass_fields__))
             raise UserError(f"stored classifier: the arrays {', '.join(odd)} are missing or unknown; "
                             "it was written by another version: evaluate again.")
-        numbers = {name: float(arrays[name]) for name in ("gamma", "c", "chosen_ua")}
+        numbers = {name: float(arrays[name]) for name in ("clip", "gamma", "c", "chosen_ua")}
         parts = {name: np.asarray(value) for name, value in arrays.items() if name not in numbers}
         return cls(**parts, **numbers)  # type: ignore[arg-type]
 
@@ -198,6 +207,7 @@ def fit_svm(x: np.ndarray, y: np.ndarray, groups: Sequence[str] | None, settings
         machine = problem.fit(y, choice)
     return FittedSvm(mean=problem.mean, scale=problem.scale, vectors=problem.rows[machine.support_],
                      weights=_pair_weights(machine), intercepts=_intercepts(machine), classes=machine.classes_,
+                     factors=problem.factors, clip=settings.clip,
                      gamma=problem.gamma if choice.kernel == "rbf" else 0.0, c=choice.c, chosen_ua=float(score))
 
 
@@ -206,14 +216,18 @@ class _Problem:
 
     def __init__(self, x: np.ndarray, statistics: np.ndarray | None, settings: SvmSettings):
         self.mean, self.scale = standardiser(x if statistics is None else statistics)
-        self.scale = self.scale / _block_weights(settings.blocks, x.shape[1])
-        self.rows = (x - self.mean) / self.scale
+        self.factors = _block_weights(settings.blocks, x.shape[1])
+        self._clip = settings.clip
+        self.rows = self._prepared(x)
         variance = self.rows.var()
         self.gamma = (float(settings.gamma) if settings.gamma != "scale" else
                       1.0 / (x.shape[1] * variance) if variance > 0 else 1.0)
         self._weight = settings.class_weight
         self._squares = _squares(self.rows)
         self._grams: dict[str, np.ndarray] = {}
+
+    def _prepared(self, x: np.ndarray) -> np.ndarray:
+        return _standardised(x, self.mean, self.scale, self._clip) * self.factors
 
     def gram(self, kernel: str) -> np.ndarray:
         """[U, U] kernel of the training rows with themselves."""
@@ -224,7 +238,7 @@ class _Problem:
 
     def cross(self, x: np.ndarray, kernels: Sequence[str]) -> dict[str, np.ndarray]:
         """[V, D] -> kernel -> [V, U] with the training rows."""
-        rows = (x - self.mean) / self.scale
+        rows = self._prepared(x)
         linear = rows @ self.rows.T
         return {kernel: linear if kernel == "linear" else _rbf(linear, _squares(rows), self._squares, self.gamma)
                 for kernel in kernels}
@@ -232,6 +246,11 @@ class _Problem:
     def fit(self, y: np.ndarray, choice: Choice) -> SVC:
         machine = SVC(C=choice.c, kernel="precomputed", class_weight=self._weight, cache_size=50)
         return machine.fit(self.gram(choice.kernel), y)
+
+
+def _standardised(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, clip: float) -> np.ndarray:
+    z = (x - mean) / scale
+    return z.clip(-clip, clip) if clip else z
 
 
 def _block_weights(blocks: tuple[int, ...], width: int) -> np.ndarray:

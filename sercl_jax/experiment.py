@@ -124,7 +124,7 @@ class _Experiment:
         self.settings = classify.SvmSettings(
             grid={kernel: tuple(values) for kernel, values in
                   (("linear", config.eval.linear_c), ("rbf", config.eval.rbf_c)) if values},
-            inner_folds=config.eval.inner_folds)
+            inner_folds=config.eval.inner_folds, clip=config.eval.clip)
         # Errors in the protocol come before hours of training.
         self.folds = {seed: splits.make_folds(self.utterances, config.eval.protocol, folds=config.eval.folds,
                                               fold_seed=seed) for seed in self._fold_seeds()}
@@ -241,7 +241,7 @@ class _Experiment:
         rows = np.arange(len(self.utterances))
         encoder = self.source.encoder(rows)
         members = [self.source.variables(rows, seed, encoder) for seed in self.source.seeds(self.config.seed)]
-        x = self.source.assemble([encoder.embed(variables) for variables in members], encoder)
+        x = self.source.assemble([encoder.embed(variables) for variables in members])
         truth = evaluate.class_numbers(self.utterances, self.corpus.labels)
         labelled = np.flatnonzero(truth >= 0)
         speakers = [self.utterances[u].speaker for u in labelled]

@@ -106,30 +106,3 @@ def mean_and_deviation(nodes: Nodes) -> np.ndarray:
     mean = (nodes.x * weight).sum(axis=1) / count
     variance = (((nodes.x - mean[:, None]) ** 2) * weight).sum(axis=1) / count
     return np.concatenate([mean, np.sqrt(variance)], axis=1).astype(np.float32)
-
-
-STATISTICS = 5  # how many each feature has in `statistics_of_nodes`
-
-
-def statistics_of_nodes(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean, standard deviation, maximum, minimum and skewness of each feature over the nodes.
-
-    Args:
-      x: [U, N, F].
-      mask: [U, N], True at least once in every row.
-
-    Returns:
-      [U, 5 F] float32. The skewness is 0 where a feature hardly varies within the utterance.
-    """
-    there = mask[..., None]
-    count = there.sum(axis=1)
-    x = x.astype(np.float64)
-    mean = (x * there).sum(axis=1) / count
-    centred = (x - mean[:, None]) * there
-    variance = (centred ** 2).sum(axis=1) / count
-    deviation = np.sqrt(variance)
-    least = 1e-3 * np.sqrt(variance.mean(axis=0)) + 1e-12
-    skewness = np.where(deviation > least, (centred ** 3).sum(axis=1) / count / np.maximum(deviation, least) ** 3, 0)
-    highest = np.where(there, x, -np.inf).max(axis=1)
-    lowest = np.where(there, x, np.inf).min(axis=1)
-    return np.concatenate([mean, deviation, highest, lowest, skewness], axis=1).astype(np.float32)

@@ -45,8 +45,8 @@ class Source(Protocol):
 
 
 class GraphSource:
-    """SERUGCL's embeddings, trained or not: an ensemble's encoders side by side, before them perhaps the input's own
-    statistics, each a block of columns.
+    """SERUGCL's embeddings, trained or not: an ensemble's encoders side by side and, as another block of columns,
+    perhaps functionals of the input.
     """
 
     seeded = True
@@ -64,7 +64,7 @@ class GraphSource:
         self._readout_nodes = bench.nodes(config, config.graph.readout_nodes or config.graph.nodes)
         self._speakers = bench.speakers(config)
         self._utterances = bench.corpus(config).utterances
-        config_lib.one_of("config.encoder.input_block", config.encoder.input_block, ("none", "statistics"))
+        config_lib.one_of("config.encoder.input_block", config.encoder.input_block, ("none", "functionals"))
         if config.encoder.ensemble < 1:
             raise UserError(f"config.encoder.ensemble={config.encoder.ensemble}: at least 1 encoder is needed.")
         for knob, value, wanted in (("normalise", config.normalise, "speaker"),
@@ -84,10 +84,10 @@ class GraphSource:
     @property
     def blocks(self) -> tuple[int, ...]:
         """Widths of the blocks of columns of an embedding; () for a single one."""
-        widths = [self._recipe.settings.embedding_width] * self._config.encoder.ensemble
-        if self._config.encoder.input_block == "statistics":
-            widths = [nodes.STATISTICS * len(self._nodes.names), *widths]
-        return tuple(widths) if len(widths) > 1 else ()
+        if self._config.encoder.input_block == "none":
+            return ()
+        return (self._bench.own_functionals(self._config).shape[1],
+                self._recipe.settings.embedding_width * self._config.encoder.ensemble)
 
     def seeds(self, seed: int) -> list[int]:
         """The ensemble's own seeds; those of different model seeds never meet."""
@@ -122,13 +122,13 @@ class GraphSource:
     def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
         encoder = self.encoder(rows)
         members = [encoder.embed(self.variables(rows, member, encoder)) for member in self.seeds(seed)]
-        return self.assemble(members, encoder)
+        return self.assemble(members)
 
-    def assemble(self, members: Sequence[np.ndarray], encoder: serugcl.Encoder) -> np.ndarray:
-        """The members' embeddings, each [U, D], and the block of the input that they saw, side by side."""
+    def assemble(self, members: Sequence[np.ndarray]) -> np.ndarray:
+        """The functionals of the input, if wanted, and the members' embeddings, each [U, D], side by side."""
         parts = list(members)
-        if self._config.encoder.input_block == "statistics":
-            parts.insert(0, nodes.statistics_of_nodes(encoder.readout["x"], encoder.readout["mask"]))
+        if self._config.encoder.input_block == "functionals":
+            parts.insert(0, self._bench.own_functionals(self._config))
         x = np.concatenate(parts, axis=1)
         return speaker_normalise(x, self._utterances)[0] if self._config.eval.speaker_embeddings else x
 

@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from sercl_jax import corpora, features, nodes
+from sercl_jax import corpora, features, functionals, nodes, workers
 from sercl_jax.errors import UserError
 from sercl_jax.types import Frames
 
@@ -57,6 +58,19 @@ class Workbench:
         """At most `count` nodes of every utterance, not yet standardised."""
         frames = self.frames(config)
         return self._once(("nodes", frames.key, count), lambda: nodes.build(frames, count))
+
+    def own_functionals(self, config: ConfigDict) -> np.ndarray:
+        """Our own functionals of every utterance's frames, [U, D]."""
+        frames = self.frames(config)
+
+        def make() -> np.ndarray:
+            rows = workers.parallel_map(
+                partial(functionals.functionals, names=frames.names), frames,  # type: ignore[arg-type]
+                workers=config.data.workers or None, description="Functionals of the input", unit="utterance",
+                progress=self._progress)
+            return np.stack(list(rows))
+
+        return self._once(("own functionals", frames.key), make)
 
     def functionals(self, config: ConfigDict, feature_set: str) -> np.ndarray:
         """openSMILE's functionals of every utterance, [U, D]."""

@@ -154,6 +154,19 @@ def test_blocks_average_the_kernels_of_their_columns() -> None:
         fit_svm(x, y, None, SvmSettings(blocks=(3, 8)))
 
 
+def test_clip_bounds_what_a_far_off_row_can_do() -> None:
+    x, y = data(3, seed=4)
+    machine = fit_svm(x, y, None, SvmSettings(grid={"linear": (0.1,)}, clip=2.0))
+    z = ((x - x.mean(0)) / x.std(0)).clip(-2, 2)
+    theirs = SVC(C=0.1, kernel="linear").fit(z, y)
+    np.testing.assert_array_equal(machine.predict(x), theirs.predict(z))
+    far, farther = x[:1].copy(), x[:1].copy()
+    far[0, 5], farther[0, 5] = 1e6, 1e9
+    np.testing.assert_array_equal(machine.decision(far), machine.decision(farther))
+    again = FittedSvm.from_arrays(machine.to_arrays())
+    np.testing.assert_array_equal(again.decision(far), machine.decision(far))
+
+
 def test_columns_that_vary_by_rounding_are_constants() -> None:
     rng = np.random.default_rng(0)
     x = np.stack([rng.normal(size=50), np.full(50, 0.1), 1e-5 * rng.normal(size=50), np.zeros(50),

@@ -79,19 +79,3 @@ def test_mean_and_deviation_ignore_padding():
     short = rng.normal(size=(3, 2)).astype(np.float32)
     found = nodes.mean_and_deviation(nodes.build(_frames(short, rng.normal(size=(7, 2))), 7))
     np.testing.assert_allclose(found[0], np.concatenate([short.mean(0), short.std(0)]), rtol=1e-4, atol=1e-5)
-
-
-def test_statistics_of_nodes_are_those_of_scipy_without_padding():
-    from scipy import stats
-
-    rng = np.random.default_rng(4)
-    x, mask = rng.gamma(2.0, size=(3, 9, 4)), np.arange(9)[None] < np.array([[9], [5], [1]])
-    x[~mask] = 99
-    found = nodes.statistics_of_nodes(x, mask)
-    assert found.shape == (3, 4 * nodes.STATISTICS)
-    for u in range(2):
-        rows = x[u, mask[u]]
-        expected = [rows.mean(0), rows.std(0), rows.max(0), rows.min(0), stats.skew(rows)]
-        np.testing.assert_allclose(found[u], np.concatenate(expected), rtol=1e-4, atol=1e-5)
-    assert np.isfinite(found[2]).all()
-    np.testing.assert_array_equal(found[2, 16:], 0)  # one node has no skewness

@@ -61,19 +61,21 @@ def recipe(config: ConfigDict) -> Recipe:
             raise UserError(f"config.views.{name}={config.views[name]}: a share, from 0 to 1.")
     if config.loss.temperature <= 0:
         raise UserError(f"config.loss.temperature={config.loss.temperature}: must be positive.")
+    pooling = one_of("config.encoder.pooling", config.encoder.pooling, [*POOLINGS, "statistics"])
     try:
         settings = model.SerugclSettings(
             encoders=(config.encoder.original, config.encoder.fgsm, config.encoder.subgraph),
             views=("original", *views), hidden=config.encoder.hidden, layers=config.encoder.layers,
             norm=config.encoder.norm, aggregate=config.encoder.aggregate, dtype=config.encoder.precision,
-            projection=config.encoder.projection, readout=config.encoder.readout, edges=config.graph.edges,
+            projection=config.encoder.projection, readout=config.encoder.readout,
+            pooling="statistics" if pooling == "statistics" else "weighted", edges=config.graph.edges,
             neighbours=config.graph.k, threshold=config.graph.threshold, fgsm=config.views.fgsm_sign,
             loss_form=config.loss.form, negatives=config.loss.negatives)
     except ValueError as error:
         raise UserError(f"config: {error}.") from error
     knobs = model.Knobs(fgsm_eps=config.views.fgsm_eps, node_ratio=config.views.node_ratio,
                         edge_ratio=config.views.edge_ratio, temperature=config.loss.temperature,
-                        pool_weights=POOLINGS[one_of("config.encoder.pooling", config.encoder.pooling, POOLINGS)])
+                        pool_weights=POOLINGS.get(pooling, POOLINGS["B"]))
     optimizer = {"name": config.train.optimizer, "learning_rate": config.train.learning_rate,
                  "schedule": config.train.schedule, "weight_decay": config.train.weight_decay,
                  "clip_norm": config.train.clip_norm}

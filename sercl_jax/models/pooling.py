@@ -20,6 +20,26 @@ POOLINGS: dict[str, tuple[float, float, float, float]] = {
 }
 
 
+def statistics_pool(h: Array, mask: Array) -> Array:
+    """Mean, standard deviation and maximum over existing nodes, side by side.
+
+    Args:
+      h: [B, N, D] node outputs.
+      mask: [B, N] bool; a graph without nodes pools to 0, but for the deviation's small floor.
+
+    Returns:
+      [B, 3 D].
+    """
+    there = mask[..., None]
+    count = jnp.maximum(jnp.sum(mask, -1), 1)[:, None].astype(h.dtype)
+    mean = jnp.sum(jnp.where(there, h, 0), 1) / count
+    variance = jnp.sum(jnp.where(there, jnp.square(h - mean[:, None]), 0), 1) / count
+    highest = jnp.max(jnp.where(there, h, -jnp.inf), 1)
+    highest = jnp.where(jnp.any(there, 1), highest, 0)
+    # The square root has no finite slope at 0: a channel that is the same in all nodes.
+    return jnp.concatenate([mean, jnp.sqrt(variance + 1e-6), highest], -1)
+
+
 def weighted_pool(h: Array, mask: Array, weights: Array) -> Array:
     """g = w_max max + w_mean mean + w_soft soft + w_sum sum, over existing nodes.
 

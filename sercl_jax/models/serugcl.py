@@ -15,7 +15,7 @@ from sercl_jax import graphs, parallel
 from sercl_jax.losses import FORMS, nt_xent
 from sercl_jax.models.graph_encoder import AGGREGATES, KINDS, NORMS, GraphEncoder
 from sercl_jax.models.heads import ProjectionHead
-from sercl_jax.models.pooling import POOLINGS, weighted_pool
+from sercl_jax.models.pooling import POOLINGS, statistics_pool, weighted_pool
 from sercl_jax.types import Batch, Metrics, Variables
 
 VIEWS = ("original", "fgsm", "subgraph")
@@ -62,6 +62,8 @@ class SerugclSettings:
       views: which views are contrasted; "original" and at least one other.
       hidden, layers, norm, aggregate, dtype: of the encoders, see `GraphEncoder`.
       projection: width of the projection head.
+      pooling: "weighted", the paper's, by `Knobs.pool_weights`; or "statistics": mean, deviation and maximum side by
+        side.
       readout: "both" reads the original graph out with every encoder that is trained, "original" with its own.
       edges, neighbours, threshold: the original graph, see `graphs.similarity_graph`.
       fgsm: "gradient", or the control "random" (random signs).
@@ -77,6 +79,7 @@ class SerugclSettings:
     aggregate: str = "dense"
     dtype: str = "float32"
     projection: int = 128
+    pooling: str = "weighted"
     readout: str = "both"
     edges: str = "knn"
     neighbours: int = 10
@@ -86,7 +89,8 @@ class SerugclSettings:
     negatives: str = "all"
 
     def __post_init__(self) -> None:
-        choices = {"norm": NORMS, "aggregate": AGGREGATES, "readout": ("both", "original"), "edges": graphs.EDGES,
+        choices = {"norm": NORMS, "aggregate": AGGREGATES,
+                   "pooling": ("weighted", "statistics"), "readout": ("both", "original"), "edges": graphs.EDGES,
                    "fgsm": ("gradient", "random"), "loss_form": FORMS, "negatives": ("all", "within_group"),
                    "dtype": ("float32", "bfloat16")}
         for name, known in choices.items():
@@ -112,7 +116,8 @@ class SerugclSettings:
     @property
     def embedding_width(self) -> int:
         """D of `Serugcl.embed`."""
-        return self.layers * self.hidden * (len(self.kinds) if self.readout == "both" else 1)
+        pooled = self.layers * self.hidden * (3 if self.pooling == "statistics" else 1)
+        return pooled * (len(self.kinds) if self.readout == "both" else 1)
 
 
 def original_graph(settings: SerugclSettings, batch: Batch) -> jraph.GraphsTuple:
@@ -139,8 +144,11 @@ class Serugcl(nn.Module):
                       for name, value in Knobs().arrays().items()}
 
     def readout(self, graph: jraph.GraphsTuple, kind: str) -> Array:
-        """One encoder's pooled nodes, [B, L * hidden]."""
-        return weighted_pool(self.encoders[kind](graph), graphs.node_mask(graph), self.knobs["pool_weights"].value)
+        """One encoder's pooled nodes, [B, L * hidden], three times that for "statistics"."""
+        h, mask = self.encoders[kind](graph), graphs.node_mask(graph)
+        if self.settings.pooling == "statistics":
+            return statistics_pool(h, mask)
+        return weighted_pool(h, mask, self.knobs["pool_weights"].value)
 
     def project(self, graph: jraph.GraphsTuple, kind: str) -> Array:
         """What the loss compares: the head's output for one encoder's readout, [B, projection]."""
