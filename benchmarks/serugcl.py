@@ -90,7 +90,8 @@ class Ours:
              "optimizer": optimizer.init(variables["params"]), "fixed": {"knobs": variables["knobs"]}}, devices)
         self._seed = parallel.replicate(np.uint32(0), devices)
         self._batches = [parallel.shard(batch, devices) for batch in batches]
-        step: Any = train._step(model.contrastive_loss(settings), optimizer.update, devices)  # the loop's very own
+        # The very step of the training loop.
+        step: Any = train.mapped_step(model.contrastive_loss(settings), optimizer.update, devices)
         start = time.perf_counter()
         lowered = step.lower(self._state, self._batches[0], self._seed)
         self._step = lowered.compile()

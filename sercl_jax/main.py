@@ -27,7 +27,6 @@ Flags:
   --workdir=DIR             where everything goes; the default is a dated folder under runs/. The same folder
                             again resumes the run or, if it is finished, prints its result.
   --dry_run                 print the resolved config and stop
-  --coordinator=HOST:PORT --processes=N --process_id=I      one of several processes (hosts)
 
 Configs:
 """
@@ -38,9 +37,6 @@ _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, flag_value
 flags.DEFINE_string("workdir", None, "Folder for everything the run writes.", flag_values=_FLAGS)
 flags.DEFINE_bool("dry_run", False, "Print the resolved config and stop.", flag_values=_FLAGS)
 flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=_FLAGS)
-flags.DEFINE_string("coordinator", None, "host:port of process 0, for several processes.", flag_values=_FLAGS)
-flags.DEFINE_integer("processes", None, "How many processes.", flag_values=_FLAGS)
-flags.DEFINE_integer("process_id", None, "Number of this process, from 0.", flag_values=_FLAGS)
 
 
 def help_text() -> str:
@@ -93,9 +89,8 @@ def main(argv: Sequence[str]) -> int:
             print(json.dumps(config.to_dict(), indent=2))
             return 0
         # JAX is imported only now, so that --help and mistakes are answered at once.
-        from sercl_jax import experiment, parallel, sweep
+        from sercl_jax import experiment, sweep
 
-        parallel.initialize(_FLAGS.coordinator, _FLAGS.processes, _FLAGS.process_id)
         if "rows" in config:
             sweep.run(config, workdir)
         else:

@@ -45,8 +45,15 @@ def init_key(seed: int) -> jax.Array:
 
 
 @functools.lru_cache(maxsize=16)
-def _step(loss: Callable[..., Any], update: Callable[..., Any],
-          devices: tuple[jax.Device, ...]) -> Callable[..., Any]:
+def mapped_step(loss: Callable[..., Any], update: Callable[..., Any],
+                devices: tuple[jax.Device, ...]) -> Callable[..., Any]:
+    """The step that `run` repeats: (state, batch, seed) -> (state, (loss, metrics)), mapped, its state donated.
+
+    Equal arguments give the same function, which compiles once for each shape of batch. The state is a dict of
+    "step", "params", "optimizer" (its state) and "fixed" (the other collections).
+    """
+    memory.keep_freed()
+
     def step(state: dict[str, Any], batch: Any, seed: jax.Array) -> tuple[dict[str, Any], Any]:
         key = jax.random.fold_in(jax.random.key(seed), state["step"])
 
@@ -85,7 +92,6 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
     Raises:
       UserError: the loss is not finite; the workdir holds another training, is damaged, or its disk is full.
     """
-    memory.keep_freed()
     chosen = parallel.all_devices() if devices is None else tuple(devices)
     directory = workdir and workdir / stage.name
     main = parallel.is_main_process()  # it alone locks, logs and saves
@@ -142,7 +148,7 @@ class _Training:
         with logs.MetricsLog(directory, stage.name, step=first, steps=stage.steps, progress=self.progress) as log:
             state = parallel.replicate(host, devices)
             seed = parallel.replicate(np.uint32(self.seed), devices)
-            step_function = _step(stage.loss, stage.optimizer.update, devices)
+            step_function = mapped_step(stage.loss, stage.optimizer.update, devices)
             in_flight = parallel.in_flight(devices)
             pending: list[Any] = []
             batches = data.prefetch(lambda step: parallel.shard(stage.batch(step), devices), first, stage.steps)
