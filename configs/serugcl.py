@@ -104,7 +104,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.eval.rbf_c = (1.0, 10.0, 100.0)  # () leaves a kernel out
     config.eval.inner_folds = 5
     config.eval.clip = 0.0  # bound of standardised embeddings in the classifier; 0 is off
-    config.eval.speaker_embeddings = False  # standardise each speaker's embeddings by that speaker's own
+    config.eval.speaker_embeddings = False  # with normalise=speaker: standardise each speaker's embeddings, too
     config.eval.baseline = "auto"  # openSMILE IS10 + SVM on the same folds: yes, no, auto (where it is installed)
     config.eval.untrained = True  # the same model before training, as a second baseline
     config.eval.probes = True  # speaker identification and label efficiency

@@ -130,7 +130,9 @@ class GraphSource:
         if self._config.encoder.input_block == "functionals":
             parts.insert(0, self._bench.own_functionals(self._config))
         x = np.concatenate(parts, axis=1)
-        return speaker_normalise(x, self._utterances)[0] if self._config.eval.speaker_embeddings else x
+        if self._config.normalise == "speaker" and self._config.eval.speaker_embeddings:
+            x, _ = speaker_normalise(x, self._utterances)
+        return x
 
 
 class LldStatistics:

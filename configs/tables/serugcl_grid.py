@@ -9,6 +9,7 @@ Choices as in configs/serugcl.py, and, to run a part of it, lists joined by "+":
     normalisations=global+speaker
     trainings=transductive+inductive           inductive trains one encoder per fold, which takes long
     rows=all                                   or names such as trained+untrained+is10
+    base=serugcl                               or serugcl_plus
 
 The openSMILE rows need the extra: pip install 'sercl_jax[opensmile]'.
 """
@@ -17,7 +18,7 @@ from sercl_jax import config as config_lib
 from sercl_jax.config import Variant
 
 CHOICES = {"protocols": "kfold+loso+sentence+disjoint", "normalisations": "global+speaker",
-           "trainings": "transductive+inductive", "rows": "all"}
+           "trainings": "transductive+inductive", "rows": "all", "base": "serugcl"}
 NAMES = {"kfold": "random folds", "loso": "leave one speaker out", "sentence": "leave one sentence out",
          "disjoint": "disjoint in speakers and sentences", "session": "leave one session out"}
 
@@ -37,7 +38,7 @@ ROWS = {
 def get_config(arg=None):
     """A block of rows for each protocol, normalisation and way of training."""
     choice, rest = config_lib.split_choices(arg, CHOICES)
-    config = config_lib.base("serugcl", rest)
+    config = config_lib.base(config_lib.one_of("base", choice["base"], ("serugcl", "serugcl_plus")), rest)
     names = list(ROWS) if choice["rows"] == "all" else [
         config_lib.one_of("rows", name, ROWS) for name in choice["rows"].split("+")]
     labels = [ROWS[name][0] for name in names]
