@@ -5,6 +5,7 @@ import os
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -22,6 +23,15 @@ def shared_corpora() -> Path:
     if not (CORPORA / "emodb-download.zip").exists():
         pytest.skip(f"NOT tested: real EMO-DB, because {CORPORA / 'emodb-download.zip'} is not there")
     return CORPORA
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """For modules that compile many programs and run each a few times: XLA skips its costly optimisations."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
