@@ -8,6 +8,8 @@ import pytest
 from sercl_jax import graphs
 from sercl_jax.models.graph_encoder import KINDS, GraphEncoder
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def utterances(b=3, n=8, f=5, seed=0):
     rng = np.random.default_rng(seed)
@@ -18,7 +20,7 @@ def utterances(b=3, n=8, f=5, seed=0):
 
 def encoder(kind, graph, **settings):
     model = GraphEncoder(kind, hidden=6, layers=2, **settings)
-    variables = model.init(jax.random.key(0), graph)
+    variables = jax.jit(model.init)(jax.random.key(0), graph)
     # Away from the initial zeros and ones, so that biases, scales and eps matter.
     leaves, tree = jax.tree.flatten(variables)
     rng = np.random.default_rng(1)
@@ -53,12 +55,13 @@ def by_formula(kind, p, x, a, norm):
 def test_encoders_equal_their_formulas(kind, norm):
     graph, mask = utterances()
     model, variables = encoder(kind, graph, norm=norm)
-    found = np.asarray(model.apply(variables, graph))
+    found = np.asarray(jax.jit(model.apply)(variables, graph))
     x, a = np.asarray(graphs.features(graph)), np.asarray(graphs.adjacency(graph))
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
     assert found.shape == (3, 8, 12)
     for b in range(3):
         m = mask[b]
-        expected = by_formula(kind, variables["params"], x[b, m], a[b][np.ix_(m, m)], norm)
+        expected = by_formula(kind, params, x[b, m], a[b][np.ix_(m, m)], norm)
         np.testing.assert_allclose(found[b, m], expected, rtol=2e-4, atol=2e-4)
         np.testing.assert_array_equal(found[b, ~m], 0)
 
@@ -72,7 +75,8 @@ def test_dense_and_segment_sums_agree_in_value_and_gradient(kind):
     def value(model, variables, x):
         return jnp.sum(jnp.sin(model.apply(variables, graph._replace(nodes={**graph.nodes, "x": x}))))
 
-    found, expected = (jax.value_and_grad(value, (1, 2))(m, variables, graph.nodes["x"]) for m in (model, segment))
+    slopes = jax.jit(jax.value_and_grad(value, (1, 2)), static_argnums=0)
+    found, expected = (slopes(m, variables, graph.nodes["x"]) for m in (model, segment))
     jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=1e-3, atol=1e-4), found, expected)
 
 

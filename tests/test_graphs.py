@@ -8,6 +8,8 @@ import pytest
 
 from sercl_jax import graphs
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def frames(b=3, n=9, f=5, seed=0):
     rng = np.random.default_rng(seed)

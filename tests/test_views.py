@@ -7,6 +7,9 @@ import pytest
 
 from sercl_jax import graphs
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+WALK, PERTURB = jax.jit(graphs.random_walk_subgraph), jax.jit(graphs.perturb_edges)
+
 
 def utterances(b=4, n=14, f=3, seed=0, k=3):
     rng = np.random.default_rng(seed)
@@ -59,7 +62,7 @@ def test_the_walk_keeps_a_connected_share_and_the_edges_inside(ratio):
     ring = np.eye(n, k=1) + np.eye(n, k=-1)
     ring[0, -1] = ring[-1, 0] = 1
     graph = graphs.dense_graph(np.ones((4, n, 2), np.float32), mask, np.stack([ring] * 4))
-    sample = graphs.random_walk_subgraph(KEYS, graph, jnp.float32(ratio))
+    sample = WALK(KEYS, graph, jnp.float32(ratio))
     kept, joined = np.asarray(graphs.node_mask(sample)), np.asarray(graphs.adjacency(sample))
     assert (kept.sum(1) == max(1, round(ratio * n))).all()
     np.testing.assert_array_equal(joined, ring[None] * kept[:, :, None] * kept[:, None, :])
@@ -71,7 +74,7 @@ def test_the_walk_keeps_a_connected_share_and_the_edges_inside(ratio):
 def test_the_walk_jumps_where_nothing_is_left_and_stays_out_of_padding():
     mask = np.array([[True] * 6 + [False] * 2, [False] * 8, [True] * 3 + [False] * 5, [True] * 8])
     graph = graphs.similarity_graph(np.zeros((4, 8, 2), np.float32), mask, edges="none")
-    kept = np.asarray(graphs.node_mask(graphs.random_walk_subgraph(KEYS, graph, 0.5)))
+    kept = np.asarray(graphs.node_mask(WALK(KEYS, graph, 0.5)))
     np.testing.assert_array_equal(kept.sum(1), [3, 0, 2, 4])
     assert not (kept & ~mask).any()
 
@@ -82,7 +85,7 @@ def test_the_walk_takes_every_node_equally_often_on_a_ring():
     ring[0, -1] = ring[-1, 0] = 1
     graph = graphs.dense_graph(np.ones((b, n, 1), np.float32), np.ones((b, n), bool), np.stack([ring] * b))
     keys = graphs.utterance_keys(jax.random.key(0), jnp.arange(b))
-    kept = np.asarray(graphs.node_mask(graphs.random_walk_subgraph(keys, graph, 0.5)))
+    kept = np.asarray(graphs.node_mask(WALK(keys, graph, 0.5)))
     # 0.5 +- 5 standard errors of a share among 3000.
     np.testing.assert_allclose(kept.mean(0), 0.5, atol=5 * 0.5 / np.sqrt(b))
 
@@ -90,10 +93,10 @@ def test_the_walk_takes_every_node_equally_often_on_a_ring():
 @pytest.mark.parametrize("ratio", [0.0, 0.2, 0.5, 1.0])
 def test_as_many_edges_are_added_as_dropped(ratio):
     graph, mask = utterances()
-    graph = graphs.random_walk_subgraph(KEYS, graph, 0.9)
+    graph = WALK(KEYS, graph, 0.9)
     mask = np.asarray(graphs.node_mask(graph))
     before = np.asarray(graphs.adjacency(graph)) > 0
-    after = np.asarray(graphs.adjacency(graphs.perturb_edges(KEYS, graph, jnp.float32(ratio)))) > 0
+    after = np.asarray(graphs.adjacency(PERTURB(KEYS, graph, jnp.float32(ratio)))) > 0
     np.testing.assert_array_equal(after, after.transpose(0, 2, 1))
     assert not after.diagonal(axis1=1, axis2=2).any()
     assert not after[~(mask[:, :, None] & mask[:, None, :])].any()
@@ -110,7 +113,7 @@ def test_every_pair_is_equally_likely_to_change():
     ring = np.eye(n, k=1) + np.eye(n, k=-1)
     graph = graphs.dense_graph(np.ones((b, n, 1), np.float32), np.ones((b, n), bool), np.stack([ring] * b))
     keys = graphs.utterance_keys(jax.random.key(0), jnp.arange(b))
-    after = np.asarray(graphs.adjacency(graphs.perturb_edges(keys, graph, 0.4)))
+    after = np.asarray(graphs.adjacency(PERTURB(keys, graph, 0.4)))
     share = after.mean(0)
     off = ~np.eye(n, dtype=bool)
     # 5 edges of which 2 go; 10 free pairs of which 2 are joined.
@@ -118,7 +121,7 @@ def test_every_pair_is_equally_likely_to_change():
     np.testing.assert_allclose(share[off & (ring == 0)], 0.2, atol=5 * 0.4 / np.sqrt(b))
 
 
-@pytest.mark.parametrize("view", [graphs.random_walk_subgraph, graphs.perturb_edges])
+@pytest.mark.parametrize("view", [WALK, PERTURB], ids=["walk", "perturb"])
 def test_draws_belong_to_utterances(view):
     graph, _ = utterances()
     small = view(KEYS, graph, 0.5)
