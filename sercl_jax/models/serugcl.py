@@ -145,10 +145,11 @@ class Serugcl(nn.Module):
 
     def readout(self, graph: jraph.GraphsTuple, kind: str) -> Array:
         """One encoder's pooled nodes, [B, L * hidden], three times that for "statistics"."""
-        h, mask = self.encoders[kind](graph), graphs.node_mask(graph)
+        layers, mask = self.encoders[kind].outputs(graph), graphs.node_mask(graph)
         if self.settings.pooling == "statistics":
-            return statistics_pool(h, mask)
-        return weighted_pool(h, mask, self.knobs["pool_weights"].value)
+            return jnp.concatenate([statistics_pool(h, mask) for h in layers], -1)
+        weights = self.knobs["pool_weights"].value
+        return jnp.concatenate([weighted_pool(h, mask, weights) for h in layers], -1)
 
     def project(self, graph: jraph.GraphsTuple, kind: str) -> Array:
         """What the loss compares: the head's output for one encoder's readout, [B, projection]."""
