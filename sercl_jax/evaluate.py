@@ -173,14 +173,21 @@ def speaker_normalise(x: np.ndarray, utterances: "Sequence[Utterance]") -> tuple
     speakers = np.array([u.speaker for u in utterances])
     normalised = np.empty(x.shape, dtype=np.float64)
     least = 0.01 * np.asarray(x, dtype=np.float64).std(0)
-    few, single = [], []
     for name in np.unique(speakers):
         rows = np.flatnonzero(speakers == name)
         mean, scale = standardiser(x[rows])
         normalised[rows] = (x[rows] - mean) / np.maximum(scale, least)
-        emotions = {utterances[u].label for u in rows.tolist()} - {""}
-        if len(rows) == 1:
-            single.append(str(name))
+    return normalised, speaker_warnings(utterances)
+
+
+def speaker_warnings(utterances: "Sequence[Utterance]") -> tuple[str, ...]:
+    """What normalising each speaker would erase: see `speaker_normalise`."""
+    few, single = [], []
+    for name in sorted({u.speaker for u in utterances}):
+        own = [u for u in utterances if u.speaker == name]
+        emotions = {u.label for u in own} - {""}
+        if len(own) == 1:
+            single.append(name)
         elif 0 < len(emotions) <= 2:
             few.append(f"{name} ({', '.join(sorted(emotions))})")
     warnings = []
@@ -190,7 +197,7 @@ def speaker_normalise(x: np.ndarray, utterances: "Sequence[Utterance]") -> tuple
     if single:
         warnings.append(f"normalise=speaker: {len(single)} speakers have a single utterance, such as {single[0]}; "
                         "it is all zeros when normalised.")
-    return normalised, tuple(warnings)
+    return tuple(warnings)
 
 
 def summarise(runs: Sequence[Predictions]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from sercl_jax import config as config_lib
 from sercl_jax import nodes
 from sercl_jax.errors import UserError
-from sercl_jax.evaluate import speaker_normalise
+from sercl_jax.evaluate import speaker_normalise, speaker_warnings
 from sercl_jax.methods import serugcl
 from sercl_jax.types import Variables
 from sercl_jax.workbench import Workbench
@@ -73,7 +73,7 @@ class GraphSource:
                 raise UserError(f"{knob}={value}: some utterances of {config.data.corpus} have no speaker; "
                                 "choose another value.")
         if config.normalise == "speaker":
-            self.warnings = speaker_normalise(np.zeros((len(self._speakers), 1)), self._utterances)[1]
+            self.warnings = speaker_warnings(self._utterances)
         self.train_seconds = 0.0
 
     @property

@@ -51,10 +51,10 @@ def recipe(config: ConfigDict) -> Recipe:
     """
     one_of = config_lib.one_of
     views = tuple(one_of("config.views.use", view, model.VIEWS[1:]) for view in config.views.use.split("+"))
-    for name, value in (("graph.nodes", config.graph.nodes), ("graph.k", config.graph.k),
-                        ("train.batch_size", config.train.batch_size - 1), ("train.epochs", config.train.epochs)):
-        if value < 1:
-            least = 2 if name == "train.batch_size" else 1
+    for name, value, least in (("graph.nodes", config.graph.nodes, 1), ("graph.k", config.graph.k, 1),
+                               ("train.batch_size", config.train.batch_size, 2),
+                               ("train.epochs", config.train.epochs, 1)):
+        if value < least:
             raise UserError(f"config.{name}: must be at least {least}.")
     for name in ("node_ratio", "edge_ratio"):
         if not 0 <= config.views[name] <= 1:
@@ -148,9 +148,9 @@ class Encoder:
 
     def trained(self, rows: np.ndarray, seed: int) -> Variables:
         """Parameters after training on the rows; resumes or reuses what is in the store."""
-        steps = self._stage(rows, seed).steps
-        every = self._checkpoint_every or max(steps // 10, 1)
-        result = train.run(self._stage(rows, seed), workdir=self.directory(rows, seed), seed=seed,
+        stage = self._stage(rows, seed)
+        every = self._checkpoint_every or max(stage.steps // 10, 1)
+        result = train.run(stage, workdir=self.directory(rows, seed), seed=seed,
                            log_every=self._log_every, checkpoint_every=every, progress=self._progress)
         self.train_seconds += result.seconds
         return result.variables
