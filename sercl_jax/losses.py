@@ -84,3 +84,45 @@ def nt_xent(views: Sequence[Array], valid: Array, *, temperature: Array | float,
                "positive_similarity": (positive, (view_pairs * jnp.sum(positives)).astype(jnp.float32)),
                "negative_similarity": (negative, (view_pairs * jnp.sum(negatives)).astype(jnp.float32))}
     return loss, jax.lax.stop_gradient(metrics)
+
+
+def ccc_loss(predicted: Array, target: Array, rated: Array, weights: Sequence[float] | None = None, *,
+             names: Sequence[str] = ("act", "val", "dom")) -> tuple[Array, Metrics]:
+    """1 - sum_a w_a CCC_a over the batch (Li et al. 2021, equations 7 and 8).
+
+    CCC is no mean over utterances: give it the whole batch, gathered over devices. Moments are the population's.
+
+    Args:
+      predicted: [B, A] float32.
+      target: [B, A] ratings; what stands at an unrated place does not matter.
+      rated: [B, A] bool; CCC_a is over the utterances rated in a.
+      weights: A numbers; 1/A each by default. A dimension in which nobody is rated does not count: the others'
+        weights are scaled up to the same sum.
+      names: A names for the metrics.
+
+    Returns:
+      The loss, and metrics "ccc_<name>": the batch's CCC, count 1 (0 if nobody is rated). Where predictions or
+      targets are constant, or only one is rated, CCC is 0, with a finite gradient. If no dimension counts, the loss
+      is 1 and its gradient 0.
+    """
+    if not predicted.shape == target.shape == rated.shape or predicted.shape[1:] != (len(names),):
+        raise ValueError(f"predicted {predicted.shape}, target {target.shape} and rated {rated.shape} must all be "
+                         f"[B, {len(names)}], one column each for {', '.join(names)}.")
+    weight = jnp.asarray([1 / len(names)] * len(names) if weights is None else weights, jnp.float32)
+    counts = jnp.sum(rated, 0)
+
+    def mean(values: Array) -> Array:
+        return jnp.sum(jnp.where(rated, values, 0.0), 0) / jnp.maximum(counts, 1)
+
+    x, y = (jnp.where(rated, values, 0.0).astype(jnp.float32) for values in (predicted, target))
+    mean_x, mean_y = mean(x), mean(y)
+    x, y = x - mean_x[None], y - mean_y[None]
+    below = mean(jnp.square(x)) + mean(jnp.square(y)) + jnp.square(mean_x - mean_y)
+    # Less than rounding leaves of two equal constants: 0/0.
+    defined = below > 1e-12
+    ccc = jnp.where(defined, 2 * mean(x * y) / jnp.where(defined, below, 1.0), 0.0)
+    counting = jnp.where(counts > 0, weight, 0.0)
+    left = jnp.sum(counting)
+    loss = 1 - jnp.sum(counting * ccc) * jnp.sum(weight) / jnp.where(left > 0, left, 1.0)
+    metrics = {f"ccc_{name}": (ccc[a], (counts[a] > 0).astype(jnp.float32)) for a, name in enumerate(names)}
+    return loss, jax.lax.stop_gradient(metrics)
