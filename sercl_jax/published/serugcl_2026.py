@@ -1,10 +1,5 @@
-"""What the papers print, as data, to stand beside what is measured here.
-
-Every score is a fraction, as in `results.json`, although the papers print percentages. Corpora go by the names of the
-configs: `iemocap`, `emodb`.
-
-SERUGCL: Zhang, Sun and Zhang, "Speech emotion recognition with unsupervised graph contrastive learning", Journal of
-Zhejiang University (Engineering Science) 60(4), 2026, pp. 782-790, doi:10.3785/j.issn.1008-973X.2026.04.010. The
+"""SERUGCL: Zhang, Sun and Zhang, "Speech emotion recognition with unsupervised graph contrastive learning", Journal
+of Zhejiang University (Engineering Science) 60(4), 2026, pp. 782-790, doi:10.3785/j.issn.1008-973X.2026.04.010. The
 paper does not state its protocol (folds, speakers, seeds), so no difference to it is a like-for-like comparison.
 """
 
@@ -129,7 +124,6 @@ TABLE7: Mapping[str, PoolingWeights] = {
     "G": PoolingWeights(0.30, 0.30, 0.30),
 }
 
-# What must be said wherever one of these stands beside a measurement.
 NOTES: Mapping[str, str] = {
     "protocol": "The paper does not state its protocol, so the difference is not a like-for-like comparison.",
     "table1": "Models 1 to 3 are not described in the text at hand. They may be a ladder under sum pooling (one "
@@ -144,6 +138,7 @@ NOTES: Mapping[str, str] = {
     "fig7": "The paper's scores for the weight sets A to G are a picture; their values are not available as "
             "numbers.",
 }
+PROTOCOLS: Mapping[str, str] = dict.fromkeys(("TABLE1", "TABLE4", "TABLE5", "TABLE6"), NOTES["protocol"])
 
 
 def serugcl(corpus: str) -> Score | None:

@@ -1,0 +1,50 @@
+"""What the papers print, as data, to stand beside what is measured here.
+
+Every score is a fraction, as in `results.json`, also where a paper prints percentages. Corpora go by the names of the
+configs: `iemocap`, `emodb`, `msp_podcast`. A table is row name -> corpus -> a named tuple of its metrics: numbers or,
+where the paper has standard deviations, `Reported` pairs.
+"""
+
+from collections.abc import Mapping
+
+from sercl_jax.published import cpc_2021, serugcl_2026
+from sercl_jax.published.cpc_2021 import CPC_TABLE1, CPC_TABLE2, Concordance, Reported, cpc
+from sercl_jax.published.serugcl_2026 import (
+    SERUGCL,
+    TABLE1,
+    TABLE2,
+    TABLE3,
+    TABLE4,
+    TABLE5,
+    TABLE6,
+    TABLE7,
+    OtherResult,
+    PoolingWeights,
+    Score,
+    serugcl,
+)
+
+__all__ = [
+    "CPC_TABLE1",
+    "CPC_TABLE2",
+    "NOTES",
+    "PROTOCOLS",
+    "SERUGCL",
+    "TABLE1",
+    "TABLE2",
+    "TABLE3",
+    "TABLE4",
+    "TABLE5",
+    "TABLE6",
+    "TABLE7",
+    "Concordance",
+    "OtherResult",
+    "PoolingWeights",
+    "Reported",
+    "Score",
+    "cpc",
+    "serugcl",
+]
+# What must be said wherever one of these stands beside a measurement, and of a table's protocol.
+NOTES: Mapping[str, str] = {**serugcl_2026.NOTES, **cpc_2021.NOTES}
+PROTOCOLS: Mapping[str, str] = {**serugcl_2026.PROTOCOLS, **cpc_2021.PROTOCOLS}
