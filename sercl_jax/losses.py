@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from sercl_jax.negatives import usable
 from sercl_jax.types import Metrics
 
 FORMS = ("symmetric", "graphcl")
@@ -126,3 +127,53 @@ def ccc_loss(predicted: Array, target: Array, rated: Array, weights: Sequence[fl
     loss = 1 - jnp.sum(counting * ccc) * jnp.sum(weight) / jnp.where(left > 0, left, 1.0)
     metrics = {f"ccc_{name}": (ccc[a], (counts[a] > 0).astype(jnp.float32)) for a, name in enumerate(names)}
     return loss, jax.lax.stop_gradient(metrics)
+
+
+def cpc_info_nce(predictions: Sequence[Array], z: Array, candidates: Array, frames: Array, *,
+                 temperature: float) -> tuple[Array, Array, Array]:
+    """InfoNCE of predictions of later frames against frames of the same sequence (van den Oord et al. 2018, eq. 4).
+
+    The prediction of frame t + k made at t scores f(t + k) and N others, none of which is a copy of it
+    (`negatives.usable`); its loss is -log softmax of the true one. `share` successive t use one set of candidates, so
+    the scores are matrix products [share, D] @ [D, 1 + N], and the vectors of negatives are gathered once for a set.
+
+    Bytes in float32 for B = 8, T = 1000, K = 12, N = 50, D = 128, share = 100: gathered candidates
+    B T/share K (1 + N) D 4 = 25 MB, scores B T K (1 + N) 4 = 20 MB, predictions B T K D 4 = 49 MB: 94 MB, and the
+    gradients of each once more. A tensor of negatives for every prediction [B, T, K, N, D] is 2.46 GB alone, and as
+    much again for its gradient.
+
+    Args:
+      predictions: K arrays [B, T, D]; row t of the k-th (k = 1..K) predicts frame t + k.
+      z: [B, T, D], the frames.
+      candidates: [B, K, G, 1 + N] from `negatives.draw_candidates`, G = ceil(T / share).
+      frames: [B] int32, the utterance's frames before it was repeated.
+      temperature: divides the scores.
+
+    Returns:
+      Sums over t, each [B, K] float32: of the losses; of the predictions whose true frame scores strictly higher than
+      every negative; and the number of predictions, those with t + k < T and at least one negative.
+    """
+    length, groups = z.shape[1], candidates.shape[2]
+    share = -(-length // groups)
+    padded = groups * share
+    later = jnp.pad(z, ((0, 0), (0, padded - length + len(predictions)), (0, 0)))
+    frames = jnp.clip(frames, 1, length)
+    sums = []
+    for k, predicted in enumerate(predictions, 1):
+        predicted = jnp.pad(predicted, ((0, 0), (0, padded - length), (0, 0)))
+        chosen = candidates[:, k - 1]
+        vectors = jax.vmap(lambda x, i: x[i])(z, jnp.maximum(chosen, 0))
+        scores = jnp.einsum("bgpd,bgmd->bgpm", predicted.reshape(-1, groups, share, z.shape[-1]), vectors,
+                            preferred_element_type=jnp.float32) / temperature
+        true = jnp.sum((predicted * later[:, k:k + padded]).astype(jnp.float32), -1) / temperature
+        true = true.reshape(-1, groups, share)
+        positives = (jnp.arange(padded) + k).reshape(groups, share)
+        negatives = usable(chosen, positives, frames)
+        highest = jnp.max(jnp.where(negatives, scores, -jnp.inf), -1)
+        counts = (positives < length)[None] & (highest > -jnp.inf)
+        shift = jax.lax.stop_gradient(jnp.maximum(true, highest))
+        total = jnp.exp(true - shift) + jnp.sum(jnp.where(negatives, jnp.exp(scores - shift[..., None]), 0.0), -1)
+        values = jnp.log(total) + shift - true
+        sums.append([jnp.sum(jnp.where(counts, x, 0.0), (1, 2)) for x in (values, true > highest, 1.0)])
+    losses, identified, count = (jnp.stack(x, 1) for x in zip(*sums, strict=True))
+    return losses, jax.lax.stop_gradient(identified), count
