@@ -32,6 +32,7 @@ from sercl_jax import (
 )
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
+from sercl_jax.protocol_sheet import protocol_sheet
 from sercl_jax.workbench import Workbench, cache_directory
 
 FEW_TASKS = 4
@@ -163,7 +164,7 @@ class _Experiment:
             "seed": config.seed, "labels": list(self.corpus.labels), **summary,
             "warnings": [*summary["warnings"], *self.warnings],
             "baselines": baselines, "probes": extra,
-            "protocol_sheet": splits.protocol_sheet(self.utterances, self.folds[config.fold_seed]),
+            "protocol_sheet": protocol_sheet(self.utterances, self.folds[config.fold_seed]),
             "synthetic": config.data.corpus == "demo",
             "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
             **({"paper": paper._asdict()} if paper else {}),

@@ -10,17 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from sercl_jax.errors import UserError
-from sercl_jax.splits import (
-    PROTOCOLS,
-    SEEDED_PROTOCOLS,
-    Fold,
-    is_speaker_disjoint,
-    make_folds,
-    protocol_sheet,
-)
+from sercl_jax.protocol_sheet import protocol_sheet
+from sercl_jax.splits import PROTOCOLS, SEEDED_PROTOCOLS, Fold, is_speaker_disjoint, make_folds
 from sercl_jax.types import Utterance
 
 LABELS = ("angry", "neutral", "sad")
@@ -80,6 +74,65 @@ def test_kfold_is_scikit_learns_over_sorted_ids() -> None:
     made = make_folds(utterances, "kfold", folds=5, fold_seed=7)
     for fold, (train, test) in zip(made, expected, strict=True):
         assert ids(utterances, fold)[1:] == ([ordered[u].id for u in train], [ordered[u].id for u in test])
+
+
+def rated(utterances: list[Utterance]) -> list[Utterance]:
+    """Ratings without labels; every seventh utterance has none, every fifth a valence only."""
+    ratings = [{"valence": 2.0} if n % 5 == 0 else {"activation": 1.0, "valence": 2.0, "dominance": 3.0}
+               for n in range(len(utterances))]
+    return [dataclasses.replace(u, label="", **({} if n % 7 == 3 else ratings[n]))
+            for n, u in enumerate(sorted(utterances, key=lambda u: u.id))]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_rated_utterances_are_divided_without_regard_to_classes(protocol: str) -> None:
+    utterances = rated(corpus(6, 4, unlabelled=0))[::-1]
+    made = make_folds(utterances, protocol, folds=8, fold_seed=3, targets="ratings")
+    tested = np.concatenate([fold.test for fold in made])
+    assert sorted(tested.tolist()) == [u for u in range(len(utterances)) if not np.isnan(utterances[u].valence)]
+    assert 0 < len(tested) < len(utterances)
+    for fold in made:
+        assert not set(fold.train.tolist()) & set(fold.test.tolist())
+        assert set(fold.train.tolist()) < set(tested.tolist())
+    sheet = protocol_sheet(utterances, made, targets="ratings")
+    assert sheet["left_out"] == 0
+    assert [row["test_classes"] for row in sheet["folds"]] == [{}] * len(made)
+    # Where no draw is involved, the folds are those of labels.
+    labelled = [dataclasses.replace(u, label="" if np.isnan(u.valence) else LABELS[n % 3])
+                for n, u in enumerate(utterances)]
+    if protocol not in ("kfold", "graphcl"):
+        assert [ids(utterances, fold) for fold in made] == [
+            ids(labelled, fold) for fold in make_folds(labelled, protocol, folds=8, fold_seed=3)]
+
+
+def test_kfold_of_ratings_is_scikit_learns_over_sorted_ids() -> None:
+    utterances = rated(corpus(5, 4, unlabelled=0))[::-1]
+    ordered = sorted((u for u in utterances if not np.isnan(u.valence)), key=lambda u: u.id)
+    expected = KFold(5, shuffle=True, random_state=7).split(ordered)
+    made = make_folds(utterances, "kfold", folds=5, fold_seed=7, targets="ratings")
+    for fold, (train, test) in zip(made, expected, strict=True):
+        assert ids(utterances, fold)[1:] == ([ordered[u].id for u in train], [ordered[u].id for u in test])
+
+
+@pytest.mark.parametrize(("utterances", "protocol", "folds", "message"), [
+    (corpus(), "kfold", 2, "none of the 51 utterances has a rating; evaluation needs ratings"),
+    (rated(corpus(1, 1, unlabelled=0)), "kfold", 4, r"folds=4: there are fewer rated utterances \(3\) than folds"),
+    (rated(corpus(1, 1, unlabelled=0)), "kfold", 1, "at least 2"),
+    (rated(corpus(2, 1, unlabelled=0))[:5], "loso", 0, r"fold 'speaker s0' has too few rated utterances \(1\)"),
+    ([dataclasses.replace(u, speaker="") for u in rated(corpus())], "loso", 0,
+     "of 44 rated utterances have no speaker"),
+    ([dataclasses.replace(u, fold="", split="train") for u in rated(corpus())], "file", 0,
+     "no split=test among the rated utterances"),
+])
+def test_ratings_that_cannot_be_divided_are_refused(utterances: list[Utterance], protocol: str, folds: int,
+                                                    message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_folds(utterances, protocol, folds=folds, fold_seed=0, targets="ratings")
+
+
+def test_unknown_targets_are_refused() -> None:
+    with pytest.raises(ValueError, match="targets='rating'; known: labels, ratings"):
+        make_folds(corpus(), "kfold", folds=2, fold_seed=0, targets="rating")
 
 
 def test_disjoint_grids_grow_with_folds_and_stop_at_what_there_is() -> None:
