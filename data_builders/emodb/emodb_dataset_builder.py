@@ -30,9 +30,8 @@ class Builder(CorpusBuilder):
 
     def sources(self) -> list[Source]:
         place = self.options.manual_dir or self._download()
-        found = entries(place, FILES, "EMO-DB")
-        sources = [Source(_utterance(entry.relative.stem, place), path=entry.path, member=entry.member)
-                   for entry in found]
+        found = entries(place, FILES, "EMO-DB", copies=self.options.download_dir, progress=self.options.progress)
+        sources = [Source.of(_utterance(entry.relative.stem, place), entry) for entry in found]
         _check("files", {"all": len(sources)}, {"all": sum(PER_EMOTION.values())}, place)
         _check("utterances per emotion", Counter(s.utterance.label for s in sources), PER_EMOTION, place)
         _check("utterances per speaker", Counter(s.utterance.speaker for s in sources), PER_SPEAKER, place)

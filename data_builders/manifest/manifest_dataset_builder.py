@@ -1,13 +1,12 @@
 """A user's own corpus, listed in a CSV or JSON-lines file."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import tensorflow_datasets as tfds
 
 from sercl_jax import files
 from sercl_jax.corpora import listing
-from sercl_jax.corpora.base import CorpusBuilder
+from sercl_jax.corpora.base import CorpusBuilder, Request
 from sercl_jax.corpora.source import Source
 from sercl_jax.errors import UserError
 
@@ -25,10 +24,11 @@ class Builder(CorpusBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     @classmethod
-    def configuration(cls, manifest: Path | None, allow_outside: bool) -> Configuration:
-        if manifest is None:
+    def configuration(cls, request: Request) -> Configuration:
+        if request.manifest is None:
             raise UserError("corpus manifest needs a file that lists its utterances: --config.data.manifest=my.csv")
-        sources = listing.read(manifest, allow_outside=allow_outside)
+        super().configuration(replace(request, manifest=None))
+        sources = listing.read(request.manifest, allow_outside=request.allow_outside)
         return Configuration(name=_digest(sources), sources=tuple(sources))
 
     def sources(self) -> tuple[Source, ...]:

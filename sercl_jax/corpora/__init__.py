@@ -16,8 +16,8 @@ NAMES = registry.names()
 
 
 def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest: Path | None = None,
-         allow_outside: bool = False, download: bool = True, on_error: str = "raise", workers: int | None = None,
-         progress: bool = True) -> Corpus:
+         allow_outside: bool = False, subset: str = "", download: bool = True, on_error: str = "raise",
+         workers: int | None = None, progress: bool = True) -> Corpus:
     """Opens a corpus, building its records first if they are missing.
 
     A build is locked between processes, atomic, and clears what killed builds left behind.
@@ -28,6 +28,8 @@ def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest
       manual_dir: the corpus as distributed: the folder that holds the archive, the archive, or the unpacked tree.
       manifest: CSV or JSON-lines file, for `manifest` only.
       allow_outside: whether a manifest may name files outside its own folder.
+      subset: which part of the distribution, for corpora that have parts (`librispeech`: "train-clean-100",
+        "dev-clean+test-clean"); "" for all that is there.
       download: whether a corpus that is not in `manual_dir` may be fetched from its site.
       on_error: "raise" stops at the first unusable audio file; "skip" leaves such utterances out, and lists them
         in `skipped.json` beside the records.
@@ -48,6 +50,8 @@ def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest
 
     options = building.Options(manual_dir=manual_dir, download=download, download_dir=cache_dir / "downloads",
                                on_error=on_error, workers=workers, progress=progress)
-    configuration = builder_class.configuration(manifest, allow_outside)
-    directory = building.ensure(builder_class, cache_dir / "records", configuration, options)
+    records = cache_dir / "records"
+    configuration = builder_class.configuration(building.Request(
+        options=options, records=records / name, manifest=manifest, allow_outside=allow_outside, subset=subset))
+    directory = building.ensure(builder_class, records, configuration, options)
     return reader.open_corpus(name, directory)

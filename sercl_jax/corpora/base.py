@@ -46,11 +46,32 @@ class Options:
     skipped: list[dict[str, str]] = field(default_factory=list)  # filled by the build
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a corpus: it decides which records are meant.
+
+    Attributes:
+      options: how to build them.
+      records: folder of all records of this corpus.
+      manifest: file that lists utterances, for `manifest` only.
+      allow_outside: whether it may name files outside its own folder.
+      subset: which part of the distribution; "" for all that is there.
+    """
+
+    options: Options
+    records: Path
+    manifest: Path | None = None
+    allow_outside: bool = False
+    subset: str = ""
+
+
 class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Base class of all builders; subclasses set `VERSION` and define `sources`."""
 
     HOMEPAGE: ClassVar[str] = ""
     CITATION: ClassVar[str] = ""
+    USUAL_LABELS: ClassVar[str] = ""  # the classes that papers use (as in `choice.choose`); "" is all
+    USUAL_COUNT: ClassVar[int | None] = None  # how many utterances have them, where that is published
     MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar[str] = "Give the folder or archive as the corpus's site distributes it."
 
     def __init__(self, *, options: Options | None = None, **kwargs: Any):
@@ -58,11 +79,13 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         super().__init__(**kwargs)
 
     @classmethod
-    def configuration(cls, manifest: Path | None, allow_outside: bool) -> tfds.core.BuilderConfig | None:
+    def configuration(cls, request: Request) -> tfds.core.BuilderConfig | None:
         """What tells this build from another of the same name; None if there is only one."""
-        del allow_outside
-        if manifest is not None:
+        if request.manifest is not None:
             raise UserError(f"corpus {cls.name} takes no manifest; use corpus=manifest.")
+        if request.subset:
+            raise UserError(f"corpus {cls.name} has no subsets, and {request.subset!r} was asked for; leave "
+                            "config.data.subset empty, and choose utterances with config.data.where.")
         return None
 
     def sources(self) -> Sequence[Source]:

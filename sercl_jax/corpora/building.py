@@ -14,8 +14,10 @@ from absl import logging
 
 from sercl_jax import files
 from sercl_jax.corpora import index
-from sercl_jax.corpora.base import CorpusBuilder, Options
+from sercl_jax.corpora.base import CorpusBuilder, Options, Request
 from sercl_jax.errors import UserError
+
+__all__ = ["Options", "Request", "ensure"]
 
 
 def ensure(builder_class: type[CorpusBuilder], root: Path, configuration: Any, options: Options) -> Path:

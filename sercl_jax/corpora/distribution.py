@@ -1,85 +1,99 @@
 """A corpus as its site distributes it: an archive or the tree unpacked from it."""
 
+import os
 import re
-import stat
 import urllib.error
 import urllib.request
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
 from sercl_jax import files
+from sercl_jax.corpora import archives
+from sercl_jax.corpora.archives import Entry
 from sercl_jax.errors import UserError
 
 _BLOCK = 1 << 20  # bytes
 _PATIENCE = 30.0  # seconds without an answer
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One audio file of a distribution: `path` is the file, or the archive that holds `member`."""
-
-    path: Path
-    member: str | None
-    relative: PurePosixPath  # where it is in the distribution
-
-
-def entries(place: Path, pattern: str, what: str) -> list[Entry]:
+def entries(place: Path, pattern: str, what: str, *, also: str = "", gather: bool = False,
+            prefer: Collection[str] = (), copies: Path | None = None, progress: bool = True) -> list[Entry]:
     """All files of a distribution whose relative path ends in a match of `pattern`, sorted.
 
     Args:
-      place: the archive, the unpacked tree, or a folder that holds either, perhaps among others.
+      place: the archive (zip, tar or tar.gz), the unpacked tree, or a folder that holds either, perhaps among others.
       pattern: regular expression for the last parts of the path, such as "wav/[^/]+[.]wav".
       what: name of the corpus, for messages.
+      also: such files are listed, too, but do not make it the distribution that is looked for.
+      gather: whether to take all archives of a folder together, instead of the first that has anything.
+      prefer: if the names of archives in a folder start so, only those are opened.
+      copies: where the plain copy of a tar.gz goes; it is made once.
+      progress: whether to show a progress bar meanwhile.
 
     Raises:
       UserError: nothing matches, or the archive is damaged or has entries that reach outside it.
     """
-    ending = re.compile(f"(?:^|.*/){pattern}")
+    needed, ending = _ending(pattern), _ending(f"(?:{pattern}|{also})" if also else pattern)
+
+    def in_archive(path: Path) -> list[Entry]:
+        if archives.is_compressed(path):
+            if copies is None:
+                raise UserError(f"{path}: is compressed as a whole; decompress it first, or unpack it.")
+            copy = archives.plain_copy(path, ending, copies, progress)
+            return archives.members(copy, ending) if copy else []
+        return archives.members(path, ending)
+
+    def matters(found: list[Entry]) -> bool:
+        return any(needed.fullmatch(f"/{entry.member or entry.path.absolute().as_posix()}") for entry in found)
+
     if place.is_file():
-        found = _in_archive(place, ending)
+        found = in_archive(place)
     elif place.is_dir():
         found = _in_tree(place, ending)
-        archives = sorted(place.glob("*.zip")) if not found else []
-        for archive in archives:
-            found = found or _in_archive(archive, ending)
+        if not matters(found):
+            found = []
+            for archive in _preferred(archives.in_folder(place), prefer):
+                inside = in_archive(archive)
+                if matters(inside):
+                    found += inside
+                    if not gather:
+                        break
     else:
-        raise UserError(f"{place}: there is no such file or folder; give the folder that holds {what}, its zip or "
-                        "its unpacked tree.")
-    if not found:
+        raise UserError(f"{place}: there is no such file or folder; give the folder that holds {what}, its archive "
+                        "or its unpacked tree.")
+    if not matters(found):
         raise UserError(f"{place}: holds nothing that looks like {what} (no file matches {pattern}, neither in the "
-                        "folder nor in a zip in it); give its zip or its unpacked tree.")
-    return sorted(found, key=lambda entry: entry.relative)
+                        "folder nor in a zip or tar in it); give its archive or its unpacked tree.")
+    return sorted(found, key=lambda entry: (entry.relative, entry.path))
+
+
+def _ending(pattern: str) -> re.Pattern[str]:
+    return re.compile(f"(?:^|.*/){pattern}")
+
+
+def _preferred(paths: list[Path], prefer: Collection[str]) -> list[Path]:
+    return [path for path in paths if path.name.startswith(tuple(prefer))] or paths
 
 
 def _in_tree(place: Path, ending: re.Pattern[str]) -> list[Entry]:
-    # The tree itself may be named by `place`, so its name counts for the match.
-    return [Entry(path, None, PurePosixPath(path.relative_to(place).as_posix()))
-            for path in place.rglob("*") if ending.fullmatch(path.absolute().as_posix()) and path.is_file()]
-
-
-def _in_archive(path: Path, ending: re.Pattern[str]) -> list[Entry]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{path}: is not a readable zip archive ({error}); download it again.") from error
-    matching = [info for info in infos if ending.fullmatch(info.filename)]
-    if matching:
-        for info in infos:
-            _refuse_escape(path, info)
-    return [Entry(path, info.filename, PurePosixPath(info.filename)) for info in matching]
-
-
-def _refuse_escape(path: Path, info: zipfile.ZipInfo) -> None:
-    name = info.filename
-    if stat.S_ISLNK(info.external_attr >> 16):
-        raise UserError(f"{path}: the entry {name!r} is a symbolic link, which no corpus has; download it again.")
-    if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or re.match(r"[A-Za-z]:", name):
-        raise UserError(f"{path}: the entry {name!r} reaches outside the archive; download it again.")
+    found = []
+    seen = set()  # real folders: corpora are often linked into place, and links may go round in circles
+    for name, folders, names in os.walk(place, followlinks=True):
+        state = os.stat(name)
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folder = Path(name)
+        # The tree itself may be named by `place`, so its name counts for the match.
+        above = folder.absolute().as_posix()
+        for path in (folder / file for file in names if ending.fullmatch(f"{above}/{file}")):
+            if path.is_file():
+                relative = PurePosixPath(path.relative_to(place).as_posix())
+                found.append(Entry(path, None, relative, path.stat().st_size))
+    return found
 
 
 def fetch(urls: Sequence[str], target: Path, what: str, cure: str, progress: bool) -> Path:

@@ -1,16 +1,16 @@
 """One utterance as its corpus distributes it. Picklable: worker processes decode it."""
 
-import functools
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sercl_jax import audio
-from sercl_jax.errors import UserError
+from sercl_jax.corpora import archives
+from sercl_jax.corpora.archives import Entry
 from sercl_jax.types import SAMPLE_RATE, Utterance
+
+_FLAC_RATIO = 2  # samples take about twice what FLAC makes of speech
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,10 @@ class Source:
 
     Attributes:
       utterance: its `num_samples` is the estimate by the file's header, until the audio is decoded.
-      path: the audio file, or the zip archive that holds it; None if it is synthesised.
+      path: the audio file, or the archive that holds it; None if it is synthesised.
       member: its name in the archive.
+      size: bytes of a member.
+      offset: where a member of a tar archive begins, in bytes.
       start, end: seconds; None means the whole file.
       origin: where it is listed ("my.csv, line 3"), for messages; may be empty.
     """
@@ -31,6 +33,13 @@ class Source:
     start: float | None = None
     end: float | None = None
     origin: str = ""
+    size: int = 0
+    offset: int | None = None
+
+    @classmethod
+    def of(cls, utterance: Utterance, entry: Entry) -> "Source":
+        """An utterance that is one file of a distribution."""
+        return cls(utterance, path=entry.path, member=entry.member, size=entry.size, offset=entry.offset)
 
     def __str__(self) -> str:
         place = f"{self.path}:{self.member}" if self.member else str(self.path or self.utterance.id)
@@ -39,26 +48,17 @@ class Source:
     def decode(self) -> np.ndarray:
         """[S] int16 at 16 kHz; raises `UserError` as `audio.decode` does."""
         assert self.path is not None, "a builder that synthesises overrides `waveform`"
-        content = self.path if self.member is None else _read_member(self.path, self.member)
+        content: Path | bytes = self.path
+        if self.member is not None:
+            content = archives.read(self.path, self.member, self.offset, self.size)
         return audio.decode(content, name=str(self), start=self.start, end=self.end)
 
     def estimated_bytes(self) -> int:
-        """How large its record will be, by the file's header."""
+        """How large its record will be, by the file's header; by its size, if it is in an archive."""
+        if self.member is not None:
+            return self.size * (_FLAC_RATIO if self.member.lower().endswith(".flac") else 1)
         if self.utterance.num_samples or self.path is None:
             return 2 * self.utterance.num_samples
         length = audio.seconds(self.path)
         start, end = self.start or 0.0, length if self.end is None else self.end
         return int(2 * SAMPLE_RATE * max(0.0, min(end, length) - start))
-
-
-@functools.lru_cache(maxsize=2)
-def _archive(path: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path)
-
-
-def _read_member(path: Path, member: str) -> bytes:
-    try:
-        return _archive(path).read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError) as error:
-        raise UserError(f"{path}: {member} cannot be read from the archive ({error}); "
-                        "download the archive again.") from error
