@@ -200,7 +200,7 @@ def _mapped(predict: Callable[..., Any], devices: tuple[jax.Device, ...]) -> Cal
 
 
 def apply_in_batches(predict: Callable[[Any, Mapping[str, Any]], Any], variables: Any,
-                     arrays: Mapping[str, Any], batch_size: int, *, progress: bool = False,
+                     arrays: Mapping[str, Any], batch_size: int, *, fill: bool = False, progress: bool = False,
                      description: str = "predict") -> np.ndarray:
     """Applies a model to any number of utterances, on all of this process's devices.
 
@@ -212,6 +212,7 @@ def apply_in_batches(predict: Callable[[Any, Mapping[str, Any]], Any], variables
       variables: unreplicated model variables.
       arrays: name -> [U, ...], one row per utterance.
       batch_size: utterances at a time, rounded up to a multiple of the devices.
+      fill: whether fewer rows than that are filled up, too: for calls with many different numbers of rows.
       progress: whether to show a bar.
       description: words for the bar.
 
@@ -220,7 +221,7 @@ def apply_in_batches(predict: Callable[[Any, Mapping[str, Any]], Any], variables
     """
     devices = tuple(jax.local_devices())
     total = len(next(iter(arrays.values())))
-    size = math.ceil(min(batch_size, max(total, 1)) / len(devices)) * len(devices)
+    size = math.ceil((batch_size if fill else min(batch_size, max(total, 1))) / len(devices)) * len(devices)
     variables = replicate(variables, devices)
     function = _mapped(predict, devices)
     results: list[np.ndarray] = []

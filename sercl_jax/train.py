@@ -178,23 +178,25 @@ class _Training:
 
     def _record(self, step: int, host: dict[str, Any], values: dict[str, float], log: logs.MetricsLog) -> None:
         """Validates, logs and saves what is due; `host` is the state of this step if it is to be saved."""
-        score = self._score(step, host) if self._validates(step) else None
-        log.write(step, {"epoch": step / self.stage.steps_per_epoch, **values,
-                         **({} if score is None else {"score": score})})
+        told = self._validate(step, host) if self._validates(step) else {}
+        log.write(step, {"epoch": step / self.stage.steps_per_epoch, **values, **told})
         if self.checkpoints and self._saves(step):
-            self.checkpoints.save(step, host, score)
+            self.checkpoints.save(step, host, told.get("score"))
 
-    def _score(self, step: int, host: dict[str, Any]) -> float:
+    def _validate(self, step: int, host: dict[str, Any]) -> dict[str, float]:
+        """The score, and what else the stage tells of it; all processes go by the main one's score."""
         stage = self.stage
         assert stage.validate is not None
-        mine = np.float64(stage.validate(_variables(host)))
-        score = float(parallel.from_main(lambda: mine, mine))
+        found = stage.validate(_variables(host))
+        told = dict(found) if isinstance(found, Mapping) else {"score": float(found)}
+        mine = np.float64(told["score"])
+        score = told["score"] = float(parallel.from_main(lambda: mine, mine))
         if not math.isfinite(score):
             raise UserError(f"Stage {stage.name!r}: the score is {score} at step {step}; a best step cannot be "
                             "chosen by it.")
         if score >= self.best_score:
             self.best, self.best_score = (_variables(host), step), score
-        return score
+        return told
 
     def _settle(self, host: dict[str, Any]) -> None:
         """Waits for the disk; takes the best variables from there, as they may come from an earlier call."""

@@ -65,7 +65,8 @@ class Stage:
     optimizer: Any  # optax.GradientTransformation; sees variables["params"] only
     predict: Callable[[Variables, Batch], Any] | None = None
     variables: Variables | None = None  # what it starts from, instead of `init`
-    validate: Callable[[Variables], float] | None = None  # higher is better; the best checkpoint is kept by it
+    # A score, or "score" and other figures for the log; a higher score is better, and keeps its checkpoint.
+    validate: Callable[[Variables], float | Mapping[str, float]] | None = None
     validate_every: int = 0  # steps; 0 never
     settings: Mapping[str, Any] = field(default_factory=dict)  # JSON-like; names this training for resuming
 

@@ -19,7 +19,12 @@ T = TypeVar("T")
 
 def cache_directory(config: ConfigDict) -> Path:
     """Where records, features and compiled programs lie: the config's folder, $SERCL_CACHE, or the user's cache."""
-    return Path(config.data.cache_dir or os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser().resolve()
+    return cache_of(config.data)
+
+
+def cache_of(data: ConfigDict) -> Path:
+    """The same for a section like `config.data`."""
+    return Path(data.cache_dir or os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser().resolve()
 
 
 class Workbench:
@@ -39,13 +44,23 @@ class Workbench:
 
     def corpus(self, config: ConfigDict) -> corpora.Corpus:
         """The corpus that `config.data` names; its records are built if missing."""
-        data = config.data
+        return self.corpus_of(config.data)
+
+    def corpus_of(self, data: ConfigDict) -> corpora.Corpus:
+        """The corpus that a section like `config.data` names."""
         if data.corpus == "manifest" and not data.manifest:
             raise UserError("corpus=manifest needs --config.data.manifest=FILE (CSV or JSON lines).")
         return self._once(("corpus", data.to_json()), lambda: corpora.load(
-            data.corpus, cache_dir=cache_directory(config), manual_dir=_path(data.manual_dir),
+            data.corpus, cache_dir=cache_of(data), manual_dir=_path(data.manual_dir),
             manifest=_path(data.manifest), allow_outside=data.allow_outside, download=data.download,
             on_error=data.on_error, workers=data.workers or None, progress=self._progress))
+
+    def corpus_keys(self, config: ConfigDict) -> dict[str, str]:
+        """Names and keys of the corpora that an experiment is made of."""
+        sections = [config.data]
+        if config.method == "cpc" and config.setup in ("pre", "all") and not config.init_from:
+            sections.append(config.pretrain_data)
+        return {section.corpus: self.corpus_of(section).key for section in sections}
 
     def frames(self, config: ConfigDict) -> Frames:
         """Low-level descriptors of the corpus, from the cache or extracted now."""

@@ -1,0 +1,180 @@
+"""Embeddings, classified by an SVM on every fold, beside the same by other embeddings."""
+
+import dataclasses
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sercl_jax import (
+    checkpoint,
+    classify,
+    evaluate,
+    files,
+    nodes,
+    probes,
+    published,
+    resources,
+    results,
+    runs,
+    sources,
+    splits,
+    workdirs,
+    workers,
+)
+from sercl_jax.errors import UserError
+from sercl_jax.evaluate import Predictions
+from sercl_jax.protocol_sheet import protocol_sheet
+from sercl_jax.workbench import Workbench
+
+FEW_TASKS = 4
+
+
+class Classification:
+    """The steps of such an experiment, with what they share; `run` returns the results."""
+
+    def __init__(self, config: ConfigDict, workdir: Path, bench: Workbench, store: Path, quiet: bool):
+        self.config, self.workdir, self.bench, self.store, self.quiet = config, workdir, bench, store, quiet
+        if config.train.training not in ("transductive", "inductive"):
+            raise UserError(f"training={config.train.training}: must be transductive or inductive.")
+        if config.seeds < 1 or config.fold_seeds < 1:
+            raise UserError(f"seeds={config.seeds}, fold_seeds={config.fold_seeds}: at least 1 of each.")
+        self.corpus = bench.corpus(config)
+        self.utterances = self.corpus.utterances
+        self.settings = classify.SvmSettings(
+            grid={kernel: tuple(values) for kernel, values in
+                  (("linear", config.eval.linear_c), ("rbf", config.eval.rbf_c)) if values},
+            inner_folds=config.eval.inner_folds, clip=config.eval.clip)
+        # Errors in the protocol come before hours of training.
+        self.folds = {seed: splits.make_folds(self.utterances, config.eval.protocol, folds=config.eval.folds,
+                                              fold_seed=seed) for seed in self._fold_seeds()}
+        # Where test folds hold unknown speakers, the classifier is chosen on unknown speakers, too.
+        self.grouped = all(splits.is_speaker_disjoint(self.utterances, folds) for folds in self.folds.values())
+        self.source = sources.make(config, bench, store, progress=not quiet)
+        self.warnings: list[str] = list(self.source.warnings)
+
+    def _fold_seeds(self) -> list[int]:
+        count = self.config.fold_seeds if self.config.eval.protocol in splits.SEEDED_PROTOCOLS else 1
+        return list(range(self.config.fold_seed, self.config.fold_seed + count))
+
+    def _seeds(self, source: sources.Source) -> list[int]:
+        return list(range(self.config.seed, self.config.seed + (self.config.seeds if source.seeded else 1)))
+
+    def run(self) -> dict[str, Any]:
+        config = self.config
+        started = time.monotonic()
+        ours = self.predict(self.source, self.settings, "ours")
+        summary = evaluate.summarise(ours)
+        baselines = self._baselines(ours)
+        extra = self._probes() if config.eval.probes else {}
+        if config.final_model:
+            self._final_model()
+        trained = getattr(self.source, "train_seconds", 0.0)
+        spent = time.monotonic() - started
+        results.write_predictions(self.workdir, ours)
+        paper = published.serugcl(config.data.corpus)
+        return {
+            "method": config.method, "corpus": config.data.corpus,
+            "protocol": {"name": config.eval.protocol, "folds": len(self.folds[config.fold_seed]),
+                         "training": config.train.training, "normalise": config.normalise,
+                         "embedding": self.source.label, "fold_seeds": self._fold_seeds(),
+                         "seeds": self._seeds(self.source)},
+            "seed": config.seed, "labels": list(self.corpus.labels), **summary,
+            "warnings": [*summary["warnings"], *self.warnings],
+            "baselines": baselines, "probes": extra,
+            "protocol_sheet": protocol_sheet(self.utterances, self.folds[config.fold_seed]),
+            "synthetic": config.data.corpus == "demo",
+            "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
+            **({"paper": paper._asdict()} if paper else {}),
+            "seconds": {"features": self.bench.feature_seconds, "train": trained,
+                        "evaluate": max(spent - trained, 0.0)},
+        }
+
+    def predict(self, source: sources.Source, settings: classify.SvmSettings, name: str) -> list[Predictions]:
+        """Test predictions for every pair of seed and fold seed; what a killed run has finished is reused."""
+        paths = {(seed, fold_seed): self.workdir / "predictions" / name / f"seed{seed}-folds{fold_seed}.npz"
+                 for seed in self._seeds(source) for fold_seed in self.folds}
+        done = {pair: found for pair, path in paths.items() if (found := runs.load(path)) is not None}
+        missing = [pair for pair in paths if pair not in done]
+        embeddings = {seed: self._embedding(source, seed) for seed in dict.fromkeys(seed for seed, _ in missing)}
+        settings = dataclasses.replace(settings, blocks=source.blocks)
+        tasks = [runs.Task(paths[pair], embeddings[pair[0]], self.utterances, self.corpus.labels, self.folds[pair[1]],
+                           settings, self.grouped, *pair) for pair in missing]
+        # A process takes seconds to start; trainings inside a task need this one's devices.
+        alone = len(tasks) < FEW_TASKS or any(callable(embedding) for embedding in embeddings.values())
+        results_of = workers.parallel_map(runs.run, tasks, workers=1 if alone else self.config.data.workers or None,
+                                          description=f"Evaluating {source.label}", unit="run",
+                                          progress=not self.quiet and len(tasks) > 1)
+        done |= zip(missing, results_of, strict=True)
+        return [done[pair] for pair in paths]
+
+    def _embedding(self, source: sources.Source, seed: int) -> evaluate.Embeddings:
+        if source.fitted and self.config.train.training == "inductive":
+            return lambda fold: source.embed(fold.train, seed)
+        return source.embed(np.arange(len(self.utterances)), seed)
+
+    def _baselines(self, ours: Sequence[Predictions]) -> list[dict[str, Any]]:
+        config, rows = self.config, []
+        wanted: list[tuple[str, classify.SvmSettings, str]] = []
+        if config.eval.untrained and config.embedding == "trained":
+            wanted.append(("untrained", self.settings, ""))
+        if config.eval.baseline not in ("yes", "no", "auto"):
+            raise UserError(f"config.eval.baseline={config.eval.baseline}: must be yes, no or auto.")
+        available = resources.installed("opensmile")
+        if config.eval.baseline == "yes" or (config.eval.baseline == "auto" and available):
+            wanted.append(("IS10", classify.FIXED, " (linear, C = 0.01)"))
+        elif config.eval.baseline == "auto":
+            self.warnings.append("The openSMILE IS10 + SVM baseline was left out: openSMILE is not installed "
+                                 "(pip install 'sercl_jax[opensmile]'; licensed for research).")
+        for kind, settings, suffix in wanted:
+            other = config.copy_and_resolve_references()
+            other.embedding = kind
+            source = sources.make(other, self.bench, self.store, progress=False)
+            theirs = self.predict(source, settings, kind)
+            rows.append({"name": source.label + suffix, "metrics": evaluate.summarise(theirs)["metrics"],
+                         "difference": evaluate.compare(ours, theirs)})
+        return rows
+
+    def _probes(self) -> dict[str, Any]:
+        """Speaker identification and label efficiency of the first seed's embeddings."""
+        embedding = self._embedding(self.source, self.config.seed)
+        folds = self.folds[self.config.fold_seed]
+        found: dict[str, Any] = {"label_efficiency": probes.label_efficiency(
+            embedding, self.utterances, self.corpus.labels, folds)}
+        whole = self.source.embed(np.arange(len(self.utterances)), self.config.seed) \
+            if callable(embedding) else embedding
+        try:
+            found["speaker"] = probes.speaker_probe(whole, self.utterances)
+        except UserError as error:
+            self.warnings.append(str(error))
+        with files.atomic_path(self.workdir / "embeddings.npz") as path, path.open("wb") as file:
+            np.savez(file, ids=np.array([u.id for u in self.utterances]), embeddings=whole,
+                     speakers=np.array([u.speaker for u in self.utterances]),
+                     labels=np.array([u.label for u in self.utterances]))
+        return found
+
+    def _final_model(self) -> None:
+        """Fits encoder and classifier on all the data, with settings chosen inside it, for `predict`."""
+        if not isinstance(self.source, sources.GraphSource):
+            return
+        rows = np.arange(len(self.utterances))
+        encoder = self.source.encoder(rows)
+        members = [self.source.variables(rows, seed, encoder) for seed in self.source.seeds(self.config.seed)]
+        x = self.source.assemble([encoder.embed(variables) for variables in members])
+        truth = evaluate.class_numbers(self.utterances, self.corpus.labels)
+        labelled = np.flatnonzero(truth >= 0)
+        speakers = [self.utterances[u].speaker for u in labelled]
+        machine = classify.fit_svm(x[labelled], truth[labelled], speakers if self.grouped else None,
+                                   dataclasses.replace(self.settings, blocks=self.source.blocks))
+        statistics = nodes.statistics(self.source.readout_nodes.x, self.source.readout_nodes.mask)
+        checkpoint.save_model(
+            self.workdir / "model", {f"encoder{number}": variables for number, variables in enumerate(members)},
+            {f"svm/{name}": value for name, value in machine.to_arrays().items()}
+            | {f"features/{name}": value for name, value in dataclasses.asdict(statistics).items()},
+            {"config": workdirs.identity(self.config), "labels": list(self.corpus.labels),
+             "features": list(self.bench.frames(self.config).names), "normalise": self.config.normalise})

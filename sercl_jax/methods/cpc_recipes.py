@@ -1,0 +1,111 @@
+"""What decides the trainings of CPC: typed, and read from the config here only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from sercl_jax import data, waveforms
+from sercl_jax.errors import UserError
+from sercl_jax.models.cpc import CpcSettings
+from sercl_jax.models.recognizer import RecognizerSettings
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a stage trains.
+
+    Attributes:
+      batch_size: utterances per step, over all devices.
+      epochs: passes over the training utterances.
+      optimizer: keyword arguments of `optim.make`, apart from the number of steps.
+    """
+
+    batch_size: int
+    epochs: int
+    optimizer: tuple[tuple[str, Any], ...]
+
+    def steps(self, num: int) -> tuple[int, int]:
+        """Steps in an epoch and in all, for this many training utterances."""
+        per_epoch = data.steps_per_epoch(num, self.batch_size)
+        return per_epoch, per_epoch * self.epochs
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Everything that decides a pre-trained model, apart from the utterances and the seed.
+
+    Attributes:
+      settings: of the network and its loss.
+      schedule: of the stage.
+      seconds: length of every waveform.
+      crop: where longer ones are cut, see `waveforms.batches`.
+    """
+
+    settings: CpcSettings
+    schedule: Schedule
+    seconds: float
+    crop: str
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Everything that decides a recognizer, apart from its input and the seed.
+
+    Attributes:
+      settings: of the network.
+      schedule: of the stage.
+      seconds: what is longer is cut.
+      cpc_weight: of CPC's loss beside the CCC loss, for the joint stage only.
+    """
+
+    settings: RecognizerSettings
+    schedule: Schedule
+    seconds: float
+    cpc_weight: float = 0.0
+
+
+def pretraining(config: ConfigDict) -> Pretraining:
+    """Reads `config.cpc` and `config.pretrain`.
+
+    Raises:
+      UserError: a value that is unknown or out of range, with the knob's name.
+    """
+    knobs = config.cpc
+    try:
+        settings = CpcSettings(channels=knobs.channels, context=knobs.context, future=knobs.future,
+                               negatives=knobs.negatives, share=knobs.share, norm=knobs.norm,
+                               temperature=knobs.temperature, dtype=knobs.precision)
+    except ValueError as error:
+        raise UserError(f"config.cpc: {error}.") from error
+    if waveforms.num_samples(config.pretrain.seconds) // waveforms.HOP <= knobs.future:
+        raise UserError(f"config.pretrain.seconds={config.pretrain.seconds}: must be longer than the "
+                        f"{knobs.future} steps of 10 ms that are predicted.")
+    return Pretraining(settings, _schedule(config.pretrain, "pretrain"), config.pretrain.seconds,
+                       config.pretrain.crop)
+
+
+def recognition(config: ConfigDict, seconds: float, cpc_weight: float = 0.0) -> Recognition:
+    """Reads `config.recognizer`; arguments as in `Recognition`.
+
+    Raises:
+      UserError: a value that is unknown or out of range, with the knob's name.
+    """
+    knobs = config.recognizer
+    try:
+        settings = RecognizerSettings(heads=knobs.heads, head_dim=knobs.head_dim, hidden=knobs.hidden,
+                                      dropout=knobs.dropout, projection=knobs.projection, dtype=knobs.precision)
+    except ValueError as error:
+        raise UserError(f"config.recognizer: {error}.") from error
+    waveforms.num_samples(seconds)
+    return Recognition(settings, _schedule(knobs, "recognizer"), seconds, cpc_weight)
+
+
+def _schedule(knobs: ConfigDict, section: str) -> Schedule:
+    for name in ("batch_size", "epochs"):
+        if knobs[name] < 1:
+            raise UserError(f"config.{section}.{name}={knobs[name]}: must be at least 1.")
+    optimizer = {"name": knobs.optimizer, "learning_rate": knobs.learning_rate, "schedule": knobs.schedule,
+                 "weight_decay": knobs.weight_decay, "clip_norm": knobs.clip_norm,
+                 "warmup_steps": knobs.warmup_steps}
+    return Schedule(knobs.batch_size, knobs.epochs, tuple(sorted(optimizer.items())))

@@ -1,0 +1,171 @@
+"""CPC pre-trained on a corpus, and found again by what is built on it."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sercl_jax import checkpoint, corpora, files, intervals, train
+from sercl_jax.errors import UserError
+from sercl_jax.methods import cpc, cpc_recipes
+from sercl_jax.models.cpc import CpcSettings, initializer
+from sercl_jax.types import Utterance, Variables
+from sercl_jax.workbench import Workbench
+
+MODELS = "models"  # folder of a workdir: one model for each seed
+
+
+def hold_out(utterances: Sequence[Utterance], share: float,
+             seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Divides a corpus into what is trained on, what the best epoch is chosen by, and what that is tested on.
+
+    Whole speakers where all are known and there are at least three, else utterances.
+
+    Args:
+      utterances: U.
+      share: of the speakers (or utterances) for each of the two; at least one, unless it is 0.
+      seed: draws them.
+
+    Returns:
+      Three increasing arrays of positions; the last two are empty if the share is 0.
+
+    Raises:
+      UserError: a share below 0 or above a third, or too few utterances.
+    """
+    if not 0 <= share <= 1 / 3:
+        raise UserError(f"config.pretrain.held_out={share}: a share from 0 to a third.")
+    speakers = np.array([u.speaker for u in utterances])
+    units = np.unique(speakers)
+    if not speakers.all() or len(units) < 3:
+        units = speakers = np.array([u.id for u in utterances])
+    if share == 0:
+        return np.arange(len(utterances)), np.arange(0), np.arange(0)
+    if len(units) < 3:
+        raise UserError(f"pre-training: {len(units)} utterances are too few to hold any out; "
+                        "set --config.pretrain.held_out=0.")
+    count = max(round(share * len(units)), 1)
+    drawn = np.random.default_rng((seed, 1)).permutation(np.sort(units))
+    chosen = [np.flatnonzero(np.isin(speakers, part)) for part in (drawn[:count], drawn[count:2 * count])]
+    return np.flatnonzero(~np.isin(speakers, drawn[:2 * count])), chosen[0], chosen[1]
+
+
+def pretrain(config: ConfigDict, corpus: corpora.Corpus, rows: np.ndarray, held_out: np.ndarray, seed: int,
+             store: Path, progress: bool) -> train.TrainResult:
+    """Trains CPC on some utterances of a corpus, or finds that training in the store.
+
+    Args:
+      config: its sections `cpc`, `pretrain` and `train` count.
+      corpus, rows, held_out, seed: as in `methods.cpc.pretrain_stage`.
+      store: folder of trainings.
+      progress: whether to show a bar.
+    """
+    recipe = cpc_recipes.pretraining(config)
+    settings = {"corpus": corpus.key, "rows": files.digest(np.asarray(rows).tolist()),
+                "held_out": files.digest(np.asarray(held_out).tolist()), "seed": seed}
+    stage = cpc.pretrain_stage(recipe, corpus, rows, held_out, seed, settings)
+    directory = store / f"cpc-seed{seed}-{files.digest(stage.settings)}"
+    return train.run(stage, workdir=directory, seed=seed, log_every=config.train.log_every,
+                     checkpoint_every=config.train.checkpoint_every, progress=progress)
+
+
+def untrained(settings: CpcSettings, seed: int) -> Variables:
+    """The parameters that a pre-training with this seed starts from."""
+    return initializer(settings)(train.init_key(seed), {})
+
+
+def load(workdir: Path, seed: int) -> tuple[CpcSettings, Variables]:
+    """A pre-trained model; that of the first seed if there is none of this.
+
+    Raises:
+      UserError: the folder holds no finished pre-training.
+    """
+    folder = workdir.expanduser() / MODELS
+    found = sorted(folder.glob("seed*"), key=lambda path: int(path.name[4:]))
+    if not found:
+        raise UserError(f"config.init_from={workdir}: holds no finished pre-training; give the workdir of a run "
+                        "with setup=pretrain.")
+    path = folder / f"seed{seed}"
+    variables, _, facts = checkpoint.load_model(path if path in found else found[0])
+    return CpcSettings(**facts["settings"]), variables
+
+
+class Pretraining:
+    """setup=pretrain: one model for each seed, and how well it tells what comes next for unknown speakers."""
+
+    def __init__(self, config: ConfigDict, workdir: Path, bench: Workbench, store: Path, quiet: bool):
+        self.config, self.workdir, self.bench, self.store, self.quiet = config, workdir, bench, store, quiet
+        self.recipe = cpc_recipes.pretraining(config)
+        self.corpus = bench.corpus(config)
+        self.parts = hold_out(self.corpus.utterances, config.pretrain.held_out, config.seed)
+
+    def run(self) -> dict[str, Any]:
+        config, corpus = self.config, self.corpus
+        rows, valid, test = self.parts
+        seconds, shares, start = 0.0, [], []
+        for seed in range(config.seed, config.seed + config.seeds):
+            result = pretrain(config, corpus, rows, valid, seed, self.store, not self.quiet)
+            seconds += result.seconds
+            checkpoint.save_model(self.workdir / MODELS / f"seed{seed}", result.variables, {}, {
+                "settings": asdict(self.recipe.settings), "corpus": corpus.name, "corpus_key": corpus.key,
+                "seed": seed, "best_step": result.best_step, "config": json.loads(config.to_json_best_effort())})
+            shares.append(self._shares(result.variables, test))
+            start.append(self._shares(untrained(self.recipe.settings, seed), test))
+        return self._results(seconds, shares, start)
+
+    def _shares(self, variables: Variables, test: np.ndarray) -> np.ndarray:
+        """[U, K] of the utterances tested, or [0, K]."""
+        if not len(test):
+            return np.zeros((0, self.recipe.settings.future))
+        test = test[:cpc.HELD_OUT_MOST]
+        return cpc.identified(self.recipe.settings, variables,
+                              cpc.identification_batch(self.corpus, test, self.recipe.seconds))
+
+    def _results(self, seconds: float, shares: list[np.ndarray], start: list[np.ndarray]) -> dict[str, Any]:
+        config, utterances = self.config, self.corpus.utterances
+        rows, _, test = self.parts
+        speakers = [utterances[u].speaker for u in test[:cpc.HELD_OUT_MOST]]
+        negatives = self.recipe.settings.negatives
+        return {
+            "method": config.method, "corpus": self.corpus.name,
+            "protocol": {"name": "held-out speakers" if all(speakers) else "held-out utterances", "setup": "pretrain",
+                         "seeds": list(range(config.seed, config.seed + config.seeds)),
+                         "speakers": len(set(speakers))},
+            "seed": config.seed, "labels": [],
+            "metrics": _identified(shares, speakers), "folds": [], "confusion": [],
+            "baselines": [{"name": "untrained", "metrics": _identified(start, speakers),
+                           "difference": _identified([a - b for a, b in zip(shares, start, strict=True)], speakers)}],
+            "pretraining": {
+                "corpus": self.corpus.name, "hours": sum(utterances[u].seconds for u in rows) / 3600,
+                "identified": {"k": [float(x) for x in np.nanmean(np.stack(shares), (0, 1))] if speakers else [],
+                               "untrained": [float(x) for x in np.nanmean(np.stack(start), (0, 1))]
+                               if speakers else [], "chance": 1 / (1 + negatives)}},
+            "synthetic": self.corpus.name.startswith("demo"), "warnings": [],
+            "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
+            "seconds": {"features": self.bench.feature_seconds, "train": seconds, "evaluate": 0.0}}
+
+
+def _identified(shares: list[np.ndarray], speakers: Sequence[str]) -> dict[str, Any]:
+    """One step ahead, and averaged over all: mean and deviation over seeds, interval over speakers."""
+    if not speakers:
+        return {}
+    names = {name: s for s, name in enumerate(sorted(set(speakers)))}
+    cluster = np.array([names[name] for name in speakers])
+    counts = intervals.draw_counts(len(names))
+    found = {}
+    for name, values in (("identified_1", [x[:, 0] for x in shares]),
+                         ("identified", [np.nanmean(x, 1) for x in shares])):
+        means = [float(np.nanmean(v)) for v in values]
+        over_seeds = np.nanmean(np.stack(values), 0)
+        total, number = np.zeros(len(names)), np.zeros(len(names))
+        np.add.at(total, cluster, np.nan_to_num(over_seeds))
+        np.add.at(number, cluster, np.isfinite(over_seeds))
+        resampled = (counts @ total) / np.maximum(counts @ number, 1)
+        low, high = np.percentile(resampled, [2.5, 97.5])
+        found[name] = {"mean": float(np.mean(means)), "std": float(np.std(means)), "ci95": [float(low), float(high)]}
+    return found
