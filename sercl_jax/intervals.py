@@ -2,7 +2,8 @@
 
 Utterances of one speaker are not independent, so whole speakers are drawn. A resample is a vector of how often each
 speaker was drawn; as every class metric is a function of the confusion matrix, and that of a resample is a
-weighted sum of the speakers' own, all resamples are one matrix product.
+weighted sum of the speakers' own, all resamples are one matrix product. (So it is for CCC and its moments, see
+`ratings`.)
 """
 
 from collections.abc import Sequence
@@ -26,12 +27,17 @@ def speaker_confusions(truth: np.ndarray, predicted: np.ndarray, speakers: Seque
     Returns:
       [S, K, K] float64, speakers in the order of their names (unknown ones last, in the order of utterances).
     """
-    keys = [(0, name, 0) if name else (1, "", u) for u, name in enumerate(speakers)]
-    number = {key: s for s, key in enumerate(sorted(set(keys)))}
-    matrices = np.zeros((len(number), classes, classes))
-    clusters = np.array([number[key] for key in keys])
+    clusters = speaker_clusters(speakers)
+    matrices = np.zeros((clusters.max() + 1, classes, classes))
     np.add.at(matrices, (clusters, truth, predicted), 1.0)
     return matrices
+
+
+def speaker_clusters(speakers: Sequence[str]) -> np.ndarray:
+    """[U] number of each utterance's cluster: its speaker's, in the order of their names; then the unknown ones'."""
+    keys = [(0, name, 0) if name else (1, "", u) for u, name in enumerate(speakers)]
+    number = {key: s for s, key in enumerate(sorted(set(keys)))}
+    return np.array([number[key] for key in keys])
 
 
 def draw_counts(clusters: int, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -47,7 +53,7 @@ def ci95(confusions: np.ndarray, metric: Metric, *, resamples: int = RESAMPLES, 
       confusions: [R, S, K, K] matrices of R runs (seeds) on the same utterances, by speaker.
       metric: one of `metrics.METRICS`.
     """
-    return _percentiles(_resampled(confusions, metric, resamples, seed))
+    return percentiles(_resampled(confusions, metric, resamples, seed))
 
 
 def ci95_difference(ours: np.ndarray, theirs: np.ndarray, metric: Metric, *, resamples: int = RESAMPLES,
@@ -58,12 +64,12 @@ def ci95_difference(ours: np.ndarray, theirs: np.ndarray, metric: Metric, *, res
     """
     if ours.shape[1:] != theirs.shape[1:] or not np.array_equal(ours[0].sum(-1), theirs[0].sum(-1)):
         raise ValueError("the two systems were not tested on the same utterances.")
-    return _percentiles(_resampled(ours, metric, resamples, seed) - _resampled(theirs, metric, resamples, seed))
+    return percentiles(_resampled(ours, metric, resamples, seed) - _resampled(theirs, metric, resamples, seed))
 
 
-def cluster_warning(confusions: np.ndarray) -> str:
-    """A sentence on too few clusters, or "" if there are enough."""
-    clusters = confusions.shape[1]
+def cluster_warning(by_speaker: np.ndarray) -> str:
+    """A sentence on too few clusters, or "" if there are enough, for what is summed up by speaker, [R, S, ...]."""
+    clusters = by_speaker.shape[1]
     if clusters >= FEW_CLUSTERS:
         return ""
     return (f"The intervals rest on {clusters} speaker{'s' * (clusters != 1)}; with fewer than {FEW_CLUSTERS} "
@@ -77,6 +83,7 @@ def _resampled(confusions: np.ndarray, metric: Metric, resamples: int, seed: int
     return metric((counts @ flat).reshape(resamples, runs, classes, classes)).mean(1)
 
 
-def _percentiles(values: np.ndarray) -> tuple[float, float]:
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """What 2.5 % and 97.5 % of the values lie below."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
