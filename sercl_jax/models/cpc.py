@@ -101,11 +101,11 @@ class Cpc(nn.Module):
 
     def predict(self, c: Array) -> Array:
         """[B, T, context] -> [B, T, K, channels]: at t, for frames t + 1 to t + K."""
-        return jnp.stack(self.predictions(c), 2)
+        return jnp.moveaxis(self.predictions(c), 0, 2)
 
-    def predictions(self, c: Array) -> list[Array]:
-        """What `predict` gives, as K arrays [B, T, channels]: the loss takes them one by one."""
-        return [c @ kernel for kernel in jnp.unstack(self.predictors.astype(self.settings.dtype))]
+    def predictions(self, c: Array) -> Array:
+        """What `predict` gives, [K, B, T, channels]: the order that the loss reads it in."""
+        return jnp.einsum("btc,kcd->kbtd", c, self.predictors.astype(self.settings.dtype))
 
     def compare(self, waveform: Array, frames: Array, keys: Array) -> tuple[Array, Array, Array]:
         """The sums of `losses.cpc_info_nce` with candidates drawn from `keys` [B], for a waveform [B, S]."""
