@@ -1,50 +1,59 @@
-"""The peer of `benchmarks.serugcl`: the same training step in PyTorch Geometric.
+"""The peer of `benchmarks.serugcl`: the same training step in PyTorch Geometric, in a process of its own.
 
 Written as one would for speed in that framework: everything is vectorised over the batch, the normalisation of GCN
-is computed once per view, the subgraph really loses its nodes. Three forms of aggregation are timed:
+is computed once per view, the subgraph really loses its nodes. Four forms of aggregation are timed:
 
     edge_index    gather and scatter-add, PyTorch Geometric's usual way
     sparse        its fused sparse matrix product, over CSR tensors of torch
+    dense         its DenseGINConv and DenseGCNConv, over adjacency matrices (GCN normalises in each layer)
     compiled      edge_index under torch.compile
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-import torch_geometric
 from torch import Tensor, nn
 from torch_geometric import utils
 from torch_geometric.data import Batch, Data
-from torch_geometric.nn import GCNConv, GINConv
+from torch_geometric.nn import DenseGCNConv, DenseGINConv, GCNConv, GINConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
+from sercl_jax import memory
+from sercl_jax.errors import UserError
 from sercl_jax.models.serugcl import Knobs, SerugclSettings
 
-FORMS = ("edge_index", "sparse", "compiled")
+from . import serugcl_ours
 
 
 class Encoder(nn.Module):
     """GIN or GCN layers, each followed by LayerNorm and ReLU; all outputs side by side."""
 
-    def __init__(self, kind: str, features: int, hidden: int, layers: int):
+    def __init__(self, kind: str, features: int, hidden: int, layers: int, dense: bool):
         super().__init__()
-        self.kind = kind
+        self.weighted = kind == "gcn" and not dense
         widths = [features] + [hidden] * (layers - 1)
         if kind == "gin":
+            gin = DenseGINConv if dense else GINConv
             self.convolutions = nn.ModuleList(
-                GINConv(nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden)), train_eps=True)
+                gin(nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden)), train_eps=True)
                 for width in widths)
+        elif dense:
+            self.convolutions = nn.ModuleList(DenseGCNConv(width, hidden) for width in widths)
         else:
             self.convolutions = nn.ModuleList(GCNConv(width, hidden, normalize=False) for width in widths)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden, eps=1e-6) for _ in widths)
 
     def forward(self, x: Tensor, edges: Tensor, weight: Tensor | None) -> Tensor:
-        """Nodes [V, F] and edges, a list [2, E] or a sparse [V, V], -> [V, layers * hidden]."""
+        """Nodes [V, F] and edges, a list [2, E] or a sparse [V, V], -> [V, layers * hidden].
+
+        In the dense form nodes [B, N, F] and edges [B, N, N] -> [B, N, layers * hidden].
+        """
         outputs = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = convolution(x, edges, weight) if self.kind == "gcn" else convolution(x, edges)
+            x = convolution(x, edges, weight) if self.weighted else convolution(x, edges)
             x = norm(x).relu()
             outputs.append(x)
         return torch.cat(outputs, -1)
@@ -60,11 +69,16 @@ class Projector(nn.Module):
     def forward(self, x: Tensor, edges: Tensor, weight: Tensor | None, graph: Tensor, graphs: int) -> Tensor:
         """`graph` [V] numbers each node's graph; returns [graphs, projection]."""
         h = self.encoder(x, edges, weight).float()
+        if h.ndim == 3:
+            highest, mean, soft = h.amax(1), h.mean(1), (h.softmax(1) * h).sum(1)
+            return self.read(highest, mean, soft)
         highest = utils.scatter(h, graph, 0, graphs, "max")
         mean = utils.scatter(h, graph, 0, graphs, "mean")
         soft = utils.scatter(utils.softmax(h, graph, num_nodes=graphs) * h, graph, 0, graphs, "sum")
-        g = self.pool_weights[0] * highest + self.pool_weights[1] * mean + self.pool_weights[2] * soft
-        return self.head(g)
+        return self.read(highest, mean, soft)
+
+    def read(self, highest: Tensor, mean: Tensor, soft: Tensor) -> Tensor:
+        return self.head(self.pool_weights[0] * highest + self.pool_weights[1] * mean + self.pool_weights[2] * soft)
 
 
 def nearest_neighbours(x: Tensor, k: int) -> Tensor:
@@ -118,8 +132,10 @@ def edge_list(joined: Tensor) -> Tensor:
     return torch.stack((first + sender, first + receiver))
 
 
-def batch_of(x: Tensor, joined: Tensor) -> Data:
-    """One `Data` of all graphs, as a loader's collation makes it."""
+def batch_of(x: Tensor, joined: Tensor, dense: bool) -> Data:
+    """One `Data` of all graphs, as a loader's collation makes it; [B, N, F] and `adj` [B, N, N] in the dense form."""
+    if dense:
+        return Data(x=x, adj=joined.float())
     b, n, f = x.shape
     return Batch(x=x.reshape(b * n, f), edge_index=edge_list(joined),
                  batch=torch.arange(b, device=x.device).repeat_interleave(n))
@@ -138,20 +154,22 @@ def nt_xent(views: list[Tensor], temperature: float) -> Tensor:
 
 
 class Peer:
-    """The training step in one of `FORMS`, with its own model and optimizer."""
+    """The training step in one of its forms, with its own model and optimizer."""
 
-    def __init__(self, form: str, settings: SerugclSettings, knobs: Knobs, variables: Mapping[str, Any],
+    def __init__(self, form: str, settings: SerugclSettings, knobs: Knobs, params: Mapping[str, Any],
                  batches: list[dict[str, np.ndarray]], device: str, learning_rate: float):
         self.form, self.settings, self.knobs, self.device = form, settings, knobs, torch.device(device)
-        features = batches[0]["x"].shape[-1]
+        self.dense, features = form == "dense", batches[0]["x"].shape[-1]
         self.head = nn.Sequential(nn.Linear(settings.layers * settings.hidden, settings.projection), nn.ReLU(),
                                   nn.Linear(settings.projection, settings.projection))
         self.projectors = nn.ModuleDict({
-            kind: Projector(Encoder(kind, features, settings.hidden, settings.layers), self.head, knobs.pool_weights)
+            kind: Projector(Encoder(kind, features, settings.hidden, settings.layers, self.dense), self.head,
+                            knobs.pool_weights)
             for kind in settings.kinds})
-        copy_parameters(variables["params"], self.projectors, self.head)
+        copy_parameters(params, self.projectors, self.head)
         self.projectors.to(self.device)
         self.optimizer = torch.optim.Adam(self.projectors.parameters(), lr=learning_rate)
+        self.warm_up_seconds, self.loss = 0.0, float("nan")
         self.batches = [torch.from_numpy(batch["x"]).to(self.device) for batch in batches]
         self._project: dict[str, Any] = dict(self.projectors)
         if form == "compiled":
@@ -160,13 +178,15 @@ class Peer:
             torch._functorch.config.donated_buffer = False
             self._project = {kind: torch.compile(projector) for kind, projector in self.projectors.items()}
 
-    def project(self, kind: str, data: Data, norm: tuple[Tensor, Tensor | None] | None = None) -> Tensor:
-        edges, weight = norm or self.prepare(kind, data)
+    def project(self, kind: str, data: Data) -> Tensor:
+        edges, weight = self.prepare(kind, data)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.dtype == "bfloat16"):
             return self._project[kind](data.x, edges, weight, data.batch, len(self.batches[0]))
 
     def prepare(self, kind: str, data: Data) -> tuple[Tensor, Tensor | None]:
         """Edges as the encoder takes them, with GCN's normalisation."""
+        if self.dense:
+            return data.adj, None
         nodes = len(data.x)
         edges, weight = data.edge_index, None
         if kind == "gcn":
@@ -180,11 +200,11 @@ class Peer:
         original, fgsm, subgraph = settings.encoders
         with torch.no_grad():
             joined = nearest_neighbours(x, settings.neighbours)
-            data = batch_of(x, joined)
+            data = batch_of(x, joined, self.dense)
             kept = random_walk_nodes(joined, knobs.node_ratio)
             rows = torch.arange(len(x), device=x.device)[:, None]
             smaller = joined[rows[..., None], kept[:, :, None], kept[:, None, :]]
-            sample = batch_of(x[rows, kept], perturb(smaller, knobs.edge_ratio))
+            sample = batch_of(x[rows, kept], perturb(smaller, knobs.edge_ratio), self.dense)
         data.x.requires_grad_()
         z_subgraph = self.project(subgraph, sample)
         z_original = self.project(original, data)
@@ -201,18 +221,15 @@ class Peer:
             torch.cuda.synchronize()
         self.loss = float(loss.detach())
 
-    def original(self, kind: str) -> np.ndarray:
-        """An encoder's projection of the first batch's original view, to compare with ours."""
-        with torch.no_grad():
-            x = self.batches[0]
-            data = batch_of(x, nearest_neighbours(x, self.settings.neighbours))
-            return self.project(kind, data).cpu().numpy()
-
     def edges_per_graph(self) -> float:
         """Directed edges of an original graph, on average."""
         with torch.no_grad():
             return float(np.mean([nearest_neighbours(x, self.settings.neighbours).sum().item() / len(x)
                                   for x in self.batches]))
+
+    def facts(self) -> dict[str, Any]:
+        """For the JSON."""
+        return {"warm_up_seconds": self.warm_up_seconds, "loss": self.loss, "edges_per_graph": self.edges_per_graph()}
 
 
 def copy_parameters(params: Mapping[str, Any], projectors: nn.ModuleDict, head: nn.Module) -> None:
@@ -240,5 +257,30 @@ def copy_parameters(params: Mapping[str, Any], projectors: nn.ModuleDict, head: 
         dense(head[2], params["head"]["Dense_1"])
 
 
-def versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "torch_geometric": torch_geometric.__version__}
+def make(form: str, keep_freed: bool, threads: int, precision: str, platform: str, batch: int, nodes: int,
+         parameters: str) -> Peer:
+    """A warm side for `pairs`: the step in one of its forms, from the parameters that `serugcl_ours.make` stored.
+
+    Args:
+      form: of aggregation.
+      keep_freed: whether the process keeps freed memory, as our training does.
+      threads: of torch.
+      precision: "float32" or "bfloat16".
+      platform: JAX's name of the device: "cpu" or "gpu".
+      batch, nodes: utterances, and frames of each.
+      parameters: the file.
+    """
+    if platform == "tpu" or (platform == "gpu" and not torch.cuda.is_available()):
+        raise UserError(f"--peer torch: this PyTorch cannot compute on a {platform}; "
+                        "choose --device cpu, or leave the peer out.")
+    if keep_freed:
+        memory.keep_freed()
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    peer = Peer(form, SerugclSettings(dtype=precision), Knobs(), serugcl_ours.load_parameters(parameters),
+                serugcl_ours.batches(batch, nodes), "cuda" if platform == "gpu" else platform,
+                serugcl_ours.LEARNING_RATE)
+    for repeat in range(len(peer.batches)):  # torch.compile needs several batches to settle
+        peer(repeat)
+    peer.warm_up_seconds = time.perf_counter() - start
+    return peer

@@ -1,11 +1,10 @@
-"""What the benchmarks share: threads, interleaved timing, summaries, the machine, its matrix product ceiling."""
+"""What the benchmarks share: threads, summaries, the machine, its matrix product ceiling."""
 
-import gc
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,6 @@ import numpy as np
 
 from sercl_jax import workers
 from sercl_jax.errors import UserError
-
-# Thread pools go on spinning for a while after a step; the next side must not pay for it.
-PAUSE_SECONDS = 0.02
 
 
 def use_threads(threads: int) -> None:
@@ -31,28 +27,6 @@ def use_threads(threads: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     os.environ.update(dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
-
-
-def interleave(sides: Mapping[str, Callable[[int], object]], repeats: int) -> dict[str, np.ndarray]:
-    """Times each side once per repeat, side by side, so that other load on the machine hits all alike.
-
-    Args:
-      sides: functions of the repeat's number that return when their work is done; already warm.
-      repeats: how often. The order rotates, so that none always follows the same other.
-
-    Returns:
-      Seconds [repeats] of each side; equal positions were measured next to each other.
-    """
-    names = list(sides)
-    seconds = {name: np.zeros(repeats) for name in names}
-    gc.collect()
-    for repeat in range(repeats):
-        for name in np.roll(names, repeat).tolist():
-            time.sleep(PAUSE_SECONDS)
-            start = time.perf_counter()
-            sides[name](repeat)
-            seconds[name][repeat] = time.perf_counter() - start
-    return seconds
 
 
 def spread(values: np.ndarray) -> dict[str, Any]:
