@@ -50,10 +50,6 @@ class Builder(CorpusBuilder):
             return variants.recorded(request.records, "+".join(subsets), str(cls.VERSION), "LibriSpeech")
         found = _entries(options.manual_dir, subsets, options.download_dir, options.progress)
         names = sorted({_subset(entry) for entry in found} - {""})
-        missing = [subset for subset in subsets if subset not in names]
-        if missing:
-            raise UserError(f"{options.manual_dir}: holds nothing of LibriSpeech's {', '.join(missing)}, only "
-                            f"{', '.join(names)}; add it, or change config.data.subset.")
         return variants.variant("+".join(names), found, [entry for entry in found if not _subset(entry)])
 
     def sources(self) -> list[Source]:
@@ -85,8 +81,8 @@ class Builder(CorpusBuilder):
 
 
 def _entries(place: Path, subsets: list[str], copies: Path | None, progress: bool) -> list[Entry]:
-    names = f"(?:{'|'.join(map(re.escape, subsets))})" if subsets else SUBSET
-    found = entries(place, names + FILES, "LibriSpeech", also=SPEAKERS, gather=True, prefer=subsets, copies=copies,
+    patterns = [subset + FILES for subset in subsets or [SUBSET]]
+    found = entries(place, patterns, "LibriSpeech", also=SPEAKERS, gather=True, prefer=subsets, copies=copies,
                     progress=progress)
     # SPEAKERS.TXT lies beside the subset's folder, which may be what was given.
     beside = place.absolute().parent / "SPEAKERS.TXT"

@@ -133,11 +133,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-class _NothingWanted(Exception):
-    pass
-
-
-def plain_copy(path: Path, wanted: re.Pattern[str], folder: Path, progress: bool) -> Path | None:
+def plain_copy(path: Path, wanted: re.Pattern[str], folder: Path, progress: bool) -> Path:
     """Decompresses a gzipped tar once, into a plain tar that holds what is wanted, so that members can be reached.
 
     Args:
@@ -147,7 +143,7 @@ def plain_copy(path: Path, wanted: re.Pattern[str], folder: Path, progress: bool
       progress: whether to show a progress bar.
 
     Returns:
-      The copy; None if nothing matches.
+      The copy; it holds nothing if nothing matches.
 
     Raises:
       UserError: as `members` does, or the disk is full.
@@ -155,16 +151,12 @@ def plain_copy(path: Path, wanted: re.Pattern[str], folder: Path, progress: bool
     state = path.stat()
     name = files.digest([str(path.resolve()), state.st_size, state.st_mtime_ns, wanted.pattern])
     copy = folder / f"{path.name.partition('.')[0]}-{name}.tar"
-    if copy.exists():
-        return copy
-    with files.locked(copy, f"plain copy of {path.name}"):
-        files.remove_leftovers(copy)
-        if not copy.exists():
-            try:
+    if not copy.exists():
+        with files.locked(copy, f"plain copy of {path.name}"):
+            files.remove_leftovers(copy)
+            if not copy.exists():
                 with files.atomic_path(copy) as temporary:
                     _copy(path, wanted, temporary, progress)
-            except _NothingWanted:
-                return None
     return copy
 
 
@@ -192,7 +184,5 @@ def _copy(path: Path, wanted: re.Pattern[str], target: Path, progress: bool) -> 
             os.fsync(file.fileno())
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: is not a readable tar.gz archive ({error}); download it again.") from error
-    if not found:
-        raise _NothingWanted
-    if refused:
+    if found and refused:
         raise refused

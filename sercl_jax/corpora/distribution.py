@@ -18,59 +18,57 @@ _BLOCK = 1 << 20  # bytes
 _PATIENCE = 30.0  # seconds without an answer
 
 
-def entries(place: Path, pattern: str, what: str, *, also: str = "", gather: bool = False,
+def entries(place: Path, patterns: str | Sequence[str], what: str, *, also: str = "", gather: bool = False,
             prefer: Collection[str] = (), copies: Path | None = None, progress: bool = True) -> list[Entry]:
-    """All files of a distribution whose relative path ends in a match of `pattern`, sorted.
+    """All files of a distribution whose relative path ends in a match of one of the patterns, sorted.
 
     Args:
       place: the archive (zip, tar or tar.gz), the unpacked tree, or a folder that holds either, perhaps among others.
-      pattern: regular expression for the last parts of the path, such as "wav/[^/]+[.]wav".
+      patterns: regular expressions for the last parts of the path, such as "wav/[^/]+[.]wav"; each must match
+        something. Archives in a folder are opened, one after the other, while the tree and those before lack any.
       what: name of the corpus, for messages.
-      also: such files are listed, too, but do not make it the distribution that is looked for.
-      gather: whether to take all archives of a folder together, instead of the first that has anything.
+      also: such files are listed, too, but may be missing.
+      gather: whether all archives of a folder are opened then.
       prefer: if the names of archives in a folder start so, only those are opened.
       copies: where the plain copy of a tar.gz goes; it is made once.
       progress: whether to show a progress bar meanwhile.
 
     Raises:
-      UserError: nothing matches, or the archive is damaged or has entries that reach outside it.
+      UserError: a pattern matches nothing, or the archive is damaged or has entries that reach outside it.
     """
-    needed, ending = _ending(pattern), _ending(f"(?:{pattern}|{also})" if also else pattern)
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    needed = {pattern: _ending(pattern) for pattern in patterns}
+    ending = _ending("|".join([*patterns, *filter(None, [also])]))
 
     def in_archive(path: Path) -> list[Entry]:
         if archives.is_compressed(path):
             if copies is None:
                 raise UserError(f"{path}: is compressed as a whole; decompress it first, or unpack it.")
-            copy = archives.plain_copy(path, ending, copies, progress)
-            return archives.members(copy, ending) if copy else []
+            path = archives.plain_copy(path, ending, copies, progress)
         return archives.members(path, ending)
 
-    def matters(found: list[Entry]) -> bool:
-        return any(needed.fullmatch(f"/{entry.member or entry.path.absolute().as_posix()}") for entry in found)
+    def lacking(found: list[Entry]) -> list[str]:
+        names = [entry.member or entry.path.absolute().as_posix() for entry in found]
+        return [pattern for pattern, need in needed.items() if not any(map(need.fullmatch, names))]
 
     if place.is_file():
         found = in_archive(place)
     elif place.is_dir():
         found = _in_tree(place, ending)
-        if not matters(found):
-            found = []
-            for archive in _preferred(archives.in_folder(place), prefer):
-                inside = in_archive(archive)
-                if matters(inside):
-                    found += inside
-                    if not gather:
-                        break
+        for archive in _preferred(archives.in_folder(place), prefer) if lacking(found) else ():
+            if gather or lacking(found):
+                found += in_archive(archive)
     else:
         raise UserError(f"{place}: there is no such file or folder; give the folder that holds {what}, its archive "
                         "or its unpacked tree.")
-    if not matters(found):
-        raise UserError(f"{place}: holds nothing that looks like {what} (no file matches {pattern}, neither in the "
-                        "folder nor in a zip or tar in it); give its archive or its unpacked tree.")
+    if missing := lacking(found):
+        raise UserError(f"{place}: holds nothing that looks like {what} (no file matches {missing[0]}, neither in "
+                        "the folder nor in a zip or tar in it); give its archive or its unpacked tree.")
     return sorted(found, key=lambda entry: (entry.relative, entry.path))
 
 
 def _ending(pattern: str) -> re.Pattern[str]:
-    return re.compile(f"(?:^|.*/){pattern}")
+    return re.compile(f"(?:^|.*/)(?:{pattern})")
 
 
 def _preferred(paths: list[Path], prefer: Collection[str]) -> list[Path]:
