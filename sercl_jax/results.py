@@ -10,16 +10,19 @@ from typing import Any
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
 from sercl_jax.files import atomic_path, write_json
+from sercl_jax.ratings import DIMENSIONS, RatingPredictions
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.csv"
 _COLUMNS = ("id", "speaker", "label", "fold", "seed", "fold_seed", "predicted")
 _SCORE = "score_"
+_RATED = ("id", "speaker", "fold", "seed")
+PREDICTED = "predicted_"  # before a dimension's name
 _TYPES: Mapping[str, type] = {"method": str, "corpus": str, "protocol": dict, "seed": int, "labels": list,
                               "metrics": dict, "folds": list, "confusion": list, "seconds": dict}
 _OPTIONAL: Mapping[str, type] = {"runs": list, "per_class": dict, "baselines": list, "probes": dict,
                                  "protocol_sheet": dict, "synthetic": bool, "command": str, "paper": dict,
-                                 "warnings": list, "notes": list}
+                                 "pretraining": dict, "warnings": list, "notes": list}
 
 
 def validate(results: Mapping[str, Any]) -> None:
@@ -27,9 +30,10 @@ def validate(results: Mapping[str, Any]) -> None:
 
     Keys: "method", "corpus", "protocol", "seed", "labels", "metrics" {name: {"mean", "std", "ci95": [low, high]}},
     "folds" [{"name", "n", "UA", "WA", ...}], "confusion" (K x K; empty for regression), "seconds" {part: seconds};
-    and, where known, "runs", "per_class", "baselines" [{"name", "metrics", "difference"}], "probes",
-    "protocol_sheet", "synthetic", "command", "paper", "warnings" and "notes". Other keys may hold any finite JSON.
-    UA, WA and F1 are fractions in [0, 1], CCC in [-1, 1].
+    and, where known, "runs", "per_class", "baselines" [{"name", "metrics", "difference"}, perhaps "paper"], "probes",
+    "protocol_sheet", "synthetic", "command", "paper" {metric: value or {"mean", "std"}}, "pretraining" {..., perhaps
+    "identified": {"k": [fraction for each step ahead], "chance"}}, "warnings" and "notes". Other keys may hold any
+    finite JSON. UA, WA and F1 are fractions in [0, 1]; names that begin with CCC are correlations in [-1, 1].
 
     Raises:
       UserError: what is wrong, by its key.
@@ -41,20 +45,33 @@ def validate(results: Mapping[str, Any]) -> None:
         elif key in _TYPES:
             raise UserError(f"{key}: it is missing.")
     _check_finite(results, "")
-    _check_metrics(results["metrics"], "metrics")
+    measured = "pretraining" not in results or bool(results["metrics"])  # a pre-training may have nothing held out
+    if measured:
+        _check_metrics(results["metrics"], "metrics")
+    _check_paper(results.get("paper", {}), "paper")
     for b, baseline in enumerate(results.get("baselines", [])):
         if not {"name", "metrics", "difference"} <= set(baseline):
             raise UserError(f"baselines.{b}: it needs name, metrics and difference; found {sorted(baseline)}.")
-        _check_metrics(baseline["metrics"], f"baselines.{b}.metrics")
+        if measured:
+            _check_metrics(baseline["metrics"], f"baselines.{b}.metrics")
+        _check_paper(baseline.get("paper", {}), f"baselines.{b}.paper")
     for f, fold in enumerate(results["folds"]):
         if "name" not in fold or not isinstance(fold.get("n"), int):
             raise UserError(f"folds.{f}: it needs a name and a number n of utterances; found {sorted(fold)}.")
-        for name in ("UA", "WA"):
-            if name in fold:
-                _check_range(fold[name], name, f"folds.{f}.{name}")
+        _check_scores(fold, f"folds.{f}")
+    for r, run in enumerate(results.get("runs", [])):
+        _check_scores(run, f"runs.{r}")
+    _check_identified(results.get("pretraining", {}).get("identified", {"k": []}))
     classes = len(results["labels"])
+    if results["confusion"] and any(_is_concordance(name) for name in results["metrics"]):
+        raise UserError("confusion: ratings have no confusion matrix; it must be empty beside CCC.")
     if results["confusion"] and [len(row) for row in results["confusion"]] != [classes] * classes:
         raise UserError(f"confusion: it must be {classes} x {classes}, as there are {classes} labels.")
+
+
+def _is_concordance(name: str) -> bool:
+    """Whether a metric is a concordance correlation coefficient: in [-1, 1] and never a percentage."""
+    return name.startswith("CCC")
 
 
 def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:
@@ -68,8 +85,32 @@ def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:
             raise UserError(f"{where}.{name}.ci95: {value['ci95']} is not an interval [low, high].")
 
 
-def _check_range(value: float, name: str, where: str) -> None:
-    lowest = -1 if name.startswith("CCC") else 0
+def _check_scores(record: Mapping[str, Any], where: str) -> None:
+    for name, value in record.items():
+        if name in ("UA", "WA", "F1") or _is_concordance(name):
+            _check_range(value, name, f"{where}.{name}")
+
+
+def _check_paper(paper: Mapping[str, Any], where: str) -> None:
+    for name, value in paper.items():
+        _check_range(value["mean"] if isinstance(value, Mapping) and "mean" in value else value, name,
+                     f"{where}.{name}")
+
+
+def _check_identified(identified: Mapping[str, Any]) -> None:
+    where = "pretraining.identified"
+    if not isinstance(identified, Mapping) or not isinstance(identified.get("k"), list):
+        raise UserError(f"{where}: it needs a list k of fractions, one for each step ahead.")
+    for k, share in enumerate(identified["k"]):
+        _check_range(share, "share", f"{where}.k.{k}")
+    if "chance" in identified:
+        _check_range(identified["chance"], "chance", f"{where}.chance")
+
+
+def _check_range(value: Any, name: str, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{where}: {value!r} is not a number.")
+    lowest = -1 if _is_concordance(name) else 0
     if not lowest <= value <= 1:
         raise UserError(f"{where}: {value} is not in [{lowest}, 1]; figures are fractions, not percent.")
 
@@ -132,4 +173,22 @@ def write_predictions(workdir: Path, runs: Sequence[Predictions]) -> Path:
                 scores = ["" if math.isnan(v) else f"{v:.6f}" for v in run.decision[u].tolist()]
                 table.writerow([run.ids[u], run.speakers[u], run.labels[run.truth[u]], run.folds[run.fold[u]].name,
                                 run.seed, run.fold_seed, run.labels[run.predicted[u]], *scores])
+    return path
+
+
+def write_ratings(workdir: Path, runs: Sequence[RatingPredictions]) -> Path:
+    """Writes WORKDIR/predictions.csv: a row for each tested utterance of each run.
+
+    Columns: id, speaker, fold, seed, then what listeners gave in each dimension (activation, valence, dominance;
+    empty where unrated) and predicted_<dimension>.
+    """
+    path = workdir / PREDICTIONS
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([*_RATED, *DIMENSIONS, *(PREDICTED + dimension for dimension in DIMENSIONS)])
+        for run in runs:
+            for u in run.tested.nonzero()[0]:
+                given = ["" if math.isnan(v) else f"{v:.6g}" for v in run.truth[u].tolist()]
+                table.writerow([run.ids[u], run.speakers[u], run.folds[run.fold[u]].name, run.seed, *given,
+                                *(f"{v:.6f}" for v in run.predicted[u].tolist())])
     return path

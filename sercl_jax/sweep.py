@@ -2,18 +2,24 @@
 
 import re
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from sercl_jax import evaluate, experiment, files, published, report, runs
+from sercl_jax import evaluate, experiment, files, published, ratings, report, runs, workdirs
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
+from sercl_jax.ratings import RatingPredictions
+from sercl_jax.report import values
 from sercl_jax.workbench import Workbench
 
 QUOTED = "quoted"  # as `embedding`: a row of the paper that is shown and not run
-METRICS = ("UA", "WA")
+COLUMNS = ("UA", "WA", "CCC_avg", "CCC_act", "CCC_val", "CCC_dom")  # of which a table shows those that rows have
+
+Runs = Sequence[Predictions] | Sequence[RatingPredictions]
+Done = dict[str, tuple[dict[str, Any], Runs]]  # row -> its results and the predictions behind them
 
 
 def run(config: ConfigDict, workdir: Path) -> list[report.Table]:
@@ -36,7 +42,7 @@ def run(config: ConfigDict, workdir: Path) -> list[report.Table]:
 
 def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
     bench = Workbench()
-    done: dict[str, tuple[dict[str, Any], list[Predictions]]] = {}
+    done: Done = {}
     keys = list(config.rows)
     for number, key in enumerate(keys):
         row = config.rows[key]
@@ -46,11 +52,12 @@ def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
         name = f"{row.series}, {row.name}" if row.series else row.name
         print(f"[{number + 1}/{len(keys)}] {name}", file=sys.stderr, flush=True)
         # Named by what it is, not by its place: rows may be added to a table that has been run.
-        directory = workdir / "rows" / f"{_slug(name)}-{files.digest(experiment.identity(row_config))}"
+        directory = workdir / "rows" / f"{_slug(name)}-{files.digest(workdirs.identity(row_config))}"
         found = experiment.run(row_config, directory, bench=bench, store=workdir / "train", quiet=True)
         done[key] = found, _predictions(directory)
-        ua = found["metrics"]["UA"]
-        print(f"    UA {100 * ua['mean']:.2f} % [{100 * ua['ci95'][0]:.1f}, {100 * ua['ci95'][1]:.1f}]",
+        metric = _columns([found])[0]
+        score = _estimate(found["metrics"][metric])
+        print(f"    {values.heading(metric)} {values.estimate(metric, score)} {values.interval(metric, score.ci)}",
               file=sys.stderr, flush=True)
         tables = _write(config, workdir, done)
     if not done:
@@ -79,17 +86,32 @@ def variant(config: ConfigDict, row: ConfigDict) -> ConfigDict:
     return plain
 
 
-def _predictions(directory: Path) -> list[Predictions]:
-    found = [runs.load(path) for path in sorted((directory / "predictions" / "ours").glob("*.npz"))]
-    return [predictions for predictions in found if predictions is not None]
+def _predictions(directory: Path) -> Runs:
+    """The row's own runs, of classes or of ratings."""
+    paths = sorted((directory / "predictions" / "ours").glob("*.npz"))
+    classes = [found for found in map(runs.load, paths) if found is not None]
+    return classes or [found for found in map(ratings.load, paths) if found is not None]
+
+
+def _compare(ours: Runs, theirs: Runs) -> dict[str, dict[str, Any]]:
+    compare: Any = evaluate.compare if isinstance(ours[0], Predictions) else ratings.compare
+    return compare(ours, theirs)
+
+
+def _columns(results: Iterable[dict[str, Any]]) -> list[str]:
+    measured = {name for found in results for name in found["metrics"]}
+    return [name for name in COLUMNS if name in measured]
+
+
+def _estimate(figure: dict[str, Any]) -> report.Estimate:
+    return report.Estimate(figure["mean"], figure["std"], (figure["ci95"][0], figure["ci95"][1]))
 
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _write(config: ConfigDict, workdir: Path,
-           done: dict[str, tuple[dict[str, Any], list[Predictions]]]) -> list[report.Table]:
+def _write(config: ConfigDict, workdir: Path, done: Done) -> list[report.Table]:
     """One table or, where rows come in blocks, one for each block and all of them in table.md."""
     names = list(dict.fromkeys(config.rows[key].series for key in config.rows))
     blocks = [None] if config.table.x_label or names == [""] else names
@@ -106,10 +128,10 @@ def _write(config: ConfigDict, workdir: Path,
     return tables
 
 
-def _table(config: ConfigDict, block: str | None,
-           done: dict[str, tuple[dict[str, Any], list[Predictions]]]) -> report.Table:
+def _table(config: ConfigDict, block: str | None, done: Done) -> report.Table:
     numbers = getattr(published, config.table.published) if config.table.published else {}
-    corpus = config.data.corpus
+    corpus = _paper_corpus(config, numbers)
+    columns = _columns(found for found, _ in done.values())
     rows = []
     for key in config.rows:
         row = config.rows[key]
@@ -118,22 +140,27 @@ def _table(config: ConfigDict, block: str | None,
         paper = numbers.get(row.paper, {}).get(corpus)
         metrics = {}
         if key in done:
-            metrics = {name: report.Estimate(v["mean"], v["std"], (v["ci95"][0], v["ci95"][1]))
-                       for name, v in done[key][0]["metrics"].items() if name in METRICS}
-        rows.append(report.Row(row.name, metrics, paper._asdict() if paper else None, _against(config, key, done),
-                               float(row.x) if row.x else None, row.series))
+            metrics = {name: _estimate(figure) for name, figure in done[key][0]["metrics"].items() if name in columns}
+        rows.append(report.Row(row.name, metrics, paper._asdict() if paper else None,
+                               _against(config, key, columns[0], done), float(row.x) if row.x else None, row.series))
     first = next(iter(done.values()))[0]
     title = config.table.title if block is None else f"{config.table.title}: {block}"
     return report.Table(title, _caption(config, first if block is None else _first(config, block, done) or first),
-                        METRICS, rows, synthetic=first["synthetic"], x_label=config.table.x_label)
+                        columns, rows, synthetic=first["synthetic"], x_label=config.table.x_label,
+                        paper_corpus="" if corpus == config.data.corpus else corpus)
 
 
-def _first(config: ConfigDict, block: str,
-           done: dict[str, tuple[dict[str, Any], list[Predictions]]]) -> dict[str, Any] | None:
+def _paper_corpus(config: ConfigDict, numbers: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which of the paper's corpora stands beside ours: the same one or, if its table has but one, that."""
+    known = {corpus for line in numbers.values() for corpus in line}
+    return next(iter(known)) if len(known) == 1 else config.data.corpus
+
+
+def _first(config: ConfigDict, block: str, done: Done) -> dict[str, Any] | None:
     return next((found for key, (found, _) in done.items() if config.rows[key].series == block), None)
 
 
-def _against(config: ConfigDict, key: str, done: dict[str, tuple[dict[str, Any], list[Predictions]]]) -> str:
+def _against(config: ConfigDict, key: str, metric: str, done: Done) -> str:
     """Paired differences to the rows that this one is to be compared with."""
     parts = []
     for name in config.rows[key].against:
@@ -142,20 +169,26 @@ def _against(config: ConfigDict, key: str, done: dict[str, tuple[dict[str, Any],
         if other is None:
             raise UserError(f"row {config.rows[key].name!r}: there is no row {name!r} to compare with.")
         if key in done and other in done:
-            ua = evaluate.compare(done[key][1], done[other][1])["UA"]
-            parts.append(f"UA {100 * ua['mean']:+.2f} [{100 * ua['ci95'][0]:+.2f}, {100 * ua['ci95'][1]:+.2f}] "
-                         f"against {name}")
+            gap = _estimate(_compare(done[key][1], done[other][1])[metric])
+            parts.append(f"{metric} {values.difference(metric, gap.mean)} "
+                         f"{values.interval(metric, gap.ci, signed=True)} against {name}")
     return "; ".join(parts)
 
 
 def _caption(config: ConfigDict, found: dict[str, Any]) -> str:
     protocol = found["protocol"]
-    seeds = f"{len(protocol['seeds'])} model seed{'s' * (len(protocol['seeds']) > 1)}"
-    seeds += f" x {len(protocol['fold_seeds'])} fold seed{'s' * (len(protocol['fold_seeds']) > 1)}"
     data = f"{found['corpus']} ({'synthetic' if found['synthetic'] else 'real'} speech)"
+    words = [f"protocol {protocol['name']}", _plural(protocol["folds"], "fold")]
+    words += [protocol["training"]] if "training" in protocol else []
+    words += [f"normalise={protocol['normalise']}"] if "normalise" in protocol else []
+    seeds = _plural(len(protocol["seeds"]), "model seed")
+    seeds += f" x {_plural(len(protocol['fold_seeds']), 'fold seed')}" if "fold_seeds" in protocol else ""
+    validation = f"; validation: {protocol['validation']}" if "validation" in protocol else ""
     notes = [published.NOTES[config.table.note]] if config.table.note else []
-    if config.table.published:
-        notes.append(published.NOTES["protocol"])
-    return " ".join([f"Corpus {data}; protocol {protocol['name']}, {protocol['folds']} folds, "
-                     f"{protocol['training']}, normalise={protocol['normalise']}; {seeds}; intervals from a "
-                     "bootstrap over speakers.", *notes])
+    notes += [published.PROTOCOLS[config.table.published]] if config.table.published else []
+    return " ".join([f"Corpus {data}; {', '.join(words)}{validation}; {seeds}; intervals from a bootstrap over "
+                     "speakers.", *notes])
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

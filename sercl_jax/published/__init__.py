@@ -8,7 +8,7 @@ where the paper has standard deviations, `Reported` pairs.
 from collections.abc import Mapping
 
 from sercl_jax.published import cpc_2021, serugcl_2026
-from sercl_jax.published.cpc_2021 import CPC_TABLE1, CPC_TABLE2, Concordance, Reported, cpc
+from sercl_jax.published.cpc_2021 import CPC_TABLE1, CPC_TABLE2, SETUPS, Concordance, Reported, cpc
 from sercl_jax.published.serugcl_2026 import (
     SERUGCL,
     TABLE1,
@@ -30,6 +30,7 @@ __all__ = [
     "NOTES",
     "PROTOCOLS",
     "SERUGCL",
+    "SETUPS",
     "TABLE1",
     "TABLE2",
     "TABLE3",

@@ -1,10 +1,12 @@
 """Reports: a run's `report.html` with its figures, and the published tables as measured here."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sercl_jax.errors import UserError
 from sercl_jax.files import atomic_path, write_text
-from sercl_jax.report import figures, html, inputs
+from sercl_jax.report import curves, figures, html, inputs, rating_figures
 from sercl_jax.report.style import Drawing
 from sercl_jax.report.table import Row, Table
 from sercl_jax.report.tables import write_table
@@ -12,13 +14,15 @@ from sercl_jax.report.values import Estimate
 
 __all__ = ["Estimate", "Row", "Table", "write", "write_table"]
 
+T = TypeVar("T")
+
 
 def write(workdir: Path) -> Path:
     """Writes `report.html`, one file that needs no other, and the same figures as `figures/*.png`.
 
-    Reads `results.json` and, where they exist, `run.json`, `config.json`, the training logs and `embeddings.npz`.
-    What is missing leaves its section out; what cannot be read does too, and the page says so. The same input gives
-    the same bytes.
+    Reads `results.json` and, where they exist, `run.json`, `config.json`, the training logs, `embeddings.npz` and, of
+    runs that predict ratings, `predictions.csv`. What is missing leaves its section out; what cannot be read does
+    too, and the page says so. The same input gives the same bytes.
 
     Args:
       workdir: the run's folder; its `figures` folder is replaced.
@@ -57,13 +61,23 @@ def _read_object(path: Path, problems: list[str]) -> dict:
 
 
 def _draw(results: inputs.Results, workdir: Path, problems: list[str]) -> list[Drawing]:
-    drawings = [figures.scores(results), figures.confusion(results), figures.recalls(results),
-                figures.training(inputs.read_curves(workdir), results.synthetic)]
-    path = workdir / "embeddings.npz"
-    if path.exists():
-        try:
-            drawings.append(figures.scatter(inputs.read_embeddings(path), results.synthetic))
-        except UserError as error:
-            problems.append(str(error))
+    drawings = [figures.scores(results), figures.confusion(results), figures.recalls(results)]
+    if results.rated:
+        ratings = _read(inputs.read_ratings, workdir / "predictions.csv", problems)
+        drawings += [rating_figures.scatter(ratings, results.synthetic)] if ratings is not None else []
+    drawings += [rating_figures.identified(results), *curves.draw(inputs.read_curves(workdir), results)]
+    embeddings = _read(inputs.read_embeddings, workdir / "embeddings.npz", problems)
+    drawings += [figures.scatter(embeddings, results.synthetic)] if embeddings is not None else []
     drawings += [figures.probes(results), figures.label_efficiency(results)]
     return [drawing for drawing in drawings if drawing is not None]
+
+
+def _read(reader: Callable[[Path], T | None], path: Path, problems: list[str]) -> T | None:
+    """What an optional file holds; what is wrong with it goes to `problems`."""
+    if not path.exists():
+        return None
+    try:
+        return reader(path)
+    except UserError as error:
+        problems.append(str(error))
+        return None

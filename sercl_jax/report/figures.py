@@ -9,21 +9,20 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from sercl_jax.report import marks, projection, style, values
-from sercl_jax.report.inputs import Curve, Embeddings, Results
+from sercl_jax.report.inputs import Embeddings, Results
 from sercl_jax.report.style import Drawing
 from sercl_jax.report.values import Estimate
 
-_LINES = 20  # single curves drawn behind their mean
 _LEGEND = 24  # groups named in a scatter plot's legend
-_CURVE_TITLES = {"loss": "Contrastive loss", "positive_similarity": "Similarity of positive pairs",
-                 "negative_similarity": "Similarity of negative pairs"}
 
 
-def scores(results: Results) -> Drawing:
+def scores(results: Results) -> Drawing | None:
     """Every metric with its interval, beside the baselines and the paper."""
+    if not results.metrics:
+        return None
     metrics = [metric for metric in results.metrics if metric in ("UA", "WA", "F1") or metric.startswith("CCC")]
     metrics = metrics or list(results.metrics)
-    systems: list[tuple[str, Mapping[str, Estimate]]] = [("This run", results.metrics)]
+    systems: list[tuple[str, Mapping[str, Estimate]]] = [(values.ours(results.protocol), results.metrics)]
     systems += [(baseline.name, baseline.metrics) for baseline in results.baselines]
     names = [name for name, _ in systems] + (["Paper"] if results.paper else [])
     with style.drawing():
@@ -33,8 +32,11 @@ def scores(results: Results) -> Drawing:
             for place, (_, measured) in enumerate(systems):
                 if metric in measured:
                     marks.point(axis, place, metric, measured[metric], style.ACCENT if place == 0 else style.MUTED)
+            for place, baseline in enumerate(results.baselines, 1):
+                if metric in baseline.paper:
+                    marks.paper_point(axis, place, metric, baseline.paper[metric])
             if metric in results.paper:
-                axis.axvline(marks.scale(metric) * results.paper[metric], color=style.CONTRAST, linewidth=1,
+                axis.axvline(marks.scale(metric) * results.paper[metric].mean, color=style.CONTRAST, linewidth=1,
                              linestyle=(0, (4, 3)))
                 marks.paper_point(axis, len(systems), metric, results.paper[metric])
             marks.name_places(axis, names, shown=axis is axes[0])
@@ -46,7 +48,9 @@ def scores(results: Results) -> Drawing:
             for metric in metrics if metric in measured) for name, measured in systems)
         caption = "Points with 95 % intervals from a bootstrap over speakers."
         if results.paper:
-            caption += " The paper's value is the hollow diamond and the dashed line; it comes without an interval."
+            spread = any(value.std for value in results.paper.values())
+            caption += " The paper's value is the hollow diamond and the dashed line; it comes " + (
+                "with a standard deviation over its runs." if spread else "without an interval.")
         return style.finish(figure, "scores", "Scores", caption, words + ".", results.synthetic)
 
 
@@ -103,33 +107,6 @@ def recalls(results: Results) -> Drawing | None:
                             "Recall: " + ", ".join(f"{label} {100 * results.per_class[label]:.1f} %"
                                                    for label in order) + f"; mean {100 * mean:.1f} %.",
                             results.synthetic)
-
-
-def training(curves: Sequence[Curve], synthetic: bool) -> Drawing | None:
-    """Loss and similarities over training, every run thin and their mean heavy."""
-    names = [name for name in _CURVE_TITLES if any(name in curve.columns for curve in curves)]
-    if not names:
-        return None
-    by_epoch = all("epoch" in curve.columns and len(set(curve.columns["epoch"] // 1)) >= 5 for curve in curves)
-    axis_name = "epoch" if by_epoch else "step"
-    with style.drawing():
-        figure, axes = style.new_figure(2.75 * len(names) + 0.3, 2.5, 1, len(names))
-        for axis, name in zip(axes, names, strict=True):
-            drawn = [_binned(curve, axis_name, name) for curve in curves if name in curve.columns]
-            for x, y in drawn[:_LINES] if len(drawn) > 1 else []:
-                axis.plot(x, y, color=style.ACCENT, linewidth=0.8, alpha=0.3)
-            axis.plot(*_mean(drawn), color=style.ACCENT, linewidth=2)
-            axis.set_title(_CURVE_TITLES[name])
-            axis.set_xlabel(axis_name)
-            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        caption = "One training." if len(curves) == 1 else (
-            f"{len(curves)} trainings: " + (f"{_LINES} of them thin, the mean of all heavy." if len(curves) > _LINES
-                                            else "each thin, their mean heavy."))
-        words = []
-        for name in names:
-            _, mean = _mean([_binned(curve, axis_name, name) for curve in curves if name in curve.columns])
-            words.append(f"{_CURVE_TITLES[name]} goes from {mean[0]:.3f} to {mean[-1]:.3f}")
-        return style.finish(figure, "training", "Training", caption, "; ".join(words) + ".", synthetic)
 
 
 def scatter(embeddings: Embeddings, synthetic: bool) -> Drawing | None:
@@ -225,23 +202,6 @@ def _confused(labels: Sequence[str], shares: np.ndarray, true: int) -> str:
     text = f"{labels[true]} {100 * shares[true, true]:.0f} % right"
     worst = int(others.argmax())
     return text + (f", most often taken for {labels[worst]} ({100 * others[worst]:.0f} %)" if others[worst] else "")
-
-
-def _binned(curve: Curve, axis_name: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The curve's means over whole epochs, or its steps as they are; points that were not logged fall away."""
-    x, y = curve.columns[axis_name], curve.columns[name]
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
-    return _average(np.floor(x) if axis_name == "epoch" else x, y)
-
-
-def _mean(drawn: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    return _average(np.concatenate([x for x, _ in drawn]), np.concatenate([y for _, y in drawn]))
-
-
-def _average(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    places, index = np.unique(x, return_inverse=True)
-    return places, np.bincount(index, weights=y) / np.bincount(index)
 
 
 def _groups(axis: Axes, points: np.ndarray, groups: np.ndarray, title: str, legend: bool) -> None:

@@ -14,7 +14,11 @@ from sercl_jax.report.style import Drawing
 from sercl_jax.report.values import Estimate
 
 _CORPORA = {"emodb": "EMO-DB", "iemocap": "IEMOCAP", "casia": "CASIA", "ravdess": "RAVDESS",
-            "demo": "the demo corpus", "manifest": "a manifest's corpus"}
+            "msp_podcast": "MSP-Podcast", "librispeech": "LibriSpeech", "demo": "the demo corpus",
+            "demo_unlabelled": "the unlabelled demo corpus", "manifest": "a manifest's corpus"}
+_PAPER_PROTOCOL = {
+    False: "The paper does not state its protocol, so the difference to it is not like for like.",
+    True: "The paper's folds and validation parts are its own, so the difference to it is not like for like."}
 _METHODS = {"serugcl": "SERUGCL", "cpc": "CPC", "supcon": "SupCon"}
 
 
@@ -37,7 +41,9 @@ def render_report(results: Results, run: Mapping[str, Any], config: Mapping[str,
         sheet=_sheet(results), facts=_flat(facts), protocol=_protocol(results),
         versions=_flat(run.get("versions", {})), config=_flat(config), runs=_records(results.runs),
         folds=_records(results.folds), seconds=[(name, f"{value:.1f} s") for name, value in results.seconds.items()],
-        command=results.command or _plain(run.get("command", "")))
+        command=results.command or _plain(run.get("command", "")),
+        pretraining=_flat(results.pretraining.facts if results.pretraining else {}),
+        percent=any(map(values.is_percentage, results.metrics)), paper_protocol=_PAPER_PROTOCOL[results.rated])
 
 
 def render_table(title: str, caption: str, header: Sequence[str], body: Sequence[Sequence[str]], drawing: Drawing,
@@ -54,6 +60,8 @@ def corpus_name(results: Results) -> str:
 
 def verdict(results: Results) -> list[str]:
     """The result in sentences: the first metric with its interval, then beside the paper and each baseline."""
+    if not results.metrics:
+        return ["Trained; nothing was held out to test it on."]
     metric = "UA" if "UA" in results.metrics else next(iter(results.metrics))
     ours = results.metrics[metric]
     unit = " %" if values.is_percentage(metric) else ""
@@ -61,15 +69,25 @@ def verdict(results: Results) -> list[str]:
     between = ""
     if ours.ci is not None:
         between = f" (95 % interval {_short(metric, ours.ci[0])} to {_short(metric, ours.ci[1])})"
-    sentences = [f"{metric} {_short(metric, ours.mean)}{unit}{between}."]
+    sentences = [f"{_capital(values.name(metric))} {_short(metric, ours.mean)}{unit}{between}."]
     if metric in results.paper:
-        gap = ours.mean - results.paper[metric]
+        paper = results.paper[metric]
+        gap = ours.mean - paper.mean
+        spread = f" ± {_short(metric, paper.std)}" if paper.std else ""
         sentences.append(f"{_short(metric, abs(gap))}{points} {'above' if gap >= 0 else 'below'} the paper's "
-                         f"{_short(metric, results.paper[metric])}{unit}, whose protocol is not stated.")
+                         f"{_short(metric, paper.mean)}{spread}{unit}, {_paper_protocol(results)}.")
     for baseline in results.baselines:
         if metric in baseline.difference:
             sentences.append(_against(metric, baseline.name, baseline.difference[metric], points))
     return sentences
+
+
+def _paper_protocol(results: Results) -> str:
+    return "whose folds and validation parts are its own" if results.rated else "whose protocol is not stated"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _against(metric: str, name: str, gap: Estimate, points: str) -> str:
@@ -92,12 +110,13 @@ def _signed(metric: str, value: float) -> str:
 def _metrics(results: Results) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """(metric, [(system, mean and spread, interval)]), this run's first."""
     groups = []
-    systems = [("This run", results.metrics), *((b.name, b.metrics) for b in results.baselines)]
+    systems = [(values.ours(results.protocol), results.metrics), *((b.name, b.metrics) for b in results.baselines)]
+    published = [("Paper", results.paper), *((f"Paper, {b.name}", b.paper) for b in results.baselines)]
     for metric in results.metrics:
         lines = [(name, values.estimate(metric, measured[metric]), values.interval(metric, measured[metric].ci))
                  for name, measured in systems if metric in measured]
-        if metric in results.paper:
-            lines.append(("Paper", values.number(metric, results.paper[metric]), "not stated"))
+        lines += [(name, values.estimate(metric, paper[metric]), "not stated") for name, paper in published
+                  if metric in paper]
         groups.append((values.heading(metric), lines))
     return groups
 
@@ -106,12 +125,14 @@ def _differences(results: Results) -> list[dict[str, str]]:
     lines = []
     for baseline in results.baselines:
         for metric, gap in baseline.difference.items():
-            lines.append({"metric": metric, "other": baseline.name, "value": values.difference(metric, gap.mean),
-                          "interval": values.interval(metric, gap.ci, signed=True), "paired": "paired"})
+            lines.append({"metric": values.name(metric), "other": baseline.name,
+                          "value": values.difference(metric, gap.mean), "paired": "paired",
+                          "interval": values.interval(metric, gap.ci, signed=True)})
     for metric, paper in results.paper.items():
         if metric in results.metrics:
             lines.append({"metric": metric, "other": "Paper", "paired": "not paired",
-                          "value": values.difference(metric, results.metrics[metric].mean - paper), "interval": ""})
+                          "value": values.difference(metric, results.metrics[metric].mean - paper.mean),
+                          "interval": ""})
     return lines
 
 
@@ -136,11 +157,11 @@ def _protocol(results: Results) -> list[tuple[str, str]]:
 
 
 def _records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Objects of one kind as a table; fractions between 0 and 1 as percentages under UA, WA and F1."""
+    """Objects of one kind as a table; fractions between 0 and 1 as percentages under UA, WA and F1, CCC as it is."""
     names = list(dict.fromkeys(name for record in records for name in record))
     if not names:
         return {}
-    scores = ("UA", "WA", "F1")
+    scores = [name for name in names if name in ("UA", "WA", "F1") or not values.is_percentage(name)]
     header = [values.heading(name) if name in scores else name.replace("_", " ") for name in names]
     body = [[values.number(name, record[name]) if name in scores and isinstance(record.get(name), float | int)
              else _plain(record.get(name, "")) for name in names] for record in records]

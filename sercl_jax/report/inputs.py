@@ -1,5 +1,6 @@
 """Reads what a run left in its workdir. `results.json` must be whole; everything else may be missing."""
 
+import csv
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from sercl_jax.errors import UserError
+from sercl_jax.report import values
 from sercl_jax.report.values import Estimate
+from sercl_jax.results import PREDICTED
 
 _MISSING: Any = object()
 _AGAIN = "evaluate again to write it anew."
@@ -18,11 +21,22 @@ _AGAIN = "evaluate again to write it anew."
 
 @dataclass(frozen=True)
 class Baseline:
-    """Another system on the identical folds; `difference` is ours minus it, paired."""
+    """Another system on the identical folds; `difference` is ours minus it, paired; `paper` is what is published."""
 
     name: str
     metrics: Mapping[str, Estimate]
     difference: Mapping[str, Estimate]
+    paper: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What an unsupervised first stage was trained on, and how well it tells what comes next."""
+
+    facts: Mapping[str, Any]  # such as corpus and hours
+    identified: Sequence[float]  # fraction for k = 1, 2, ... steps ahead; may be empty
+    untrained: Sequence[float]  # the same of the network before training; may be empty
+    chance: float | None
 
 
 @dataclass(frozen=True)
@@ -49,15 +63,27 @@ class Results:
     notes: Sequence[str]
     synthetic: bool
     command: str
-    paper: Mapping[str, float]
+    paper: Mapping[str, Estimate]
+    pretraining: Pretraining | None
+
+    @property
+    def rated(self) -> bool:
+        """Whether ratings were predicted, not classes."""
+        return any(not values.is_percentage(metric) for metric in self.metrics)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
     """The log of one training: column -> [points], with `step` or `epoch` in increasing order."""
 
-    name: str
+    name: str  # path of the log in the workdir
     columns: Mapping[str, np.ndarray]
+
+    @property
+    def series(self) -> str:
+        """What it shares with trainings that differ in seed or fold only: its folder's name up to "-seed"."""
+        *_, folder, stage, _ = ("", "", *self.name.split("/"))
+        return folder.split("-seed")[0] or stage
 
 
 @dataclass(frozen=True)
@@ -68,6 +94,16 @@ class Embeddings:
     speakers: Sequence[str]
     values: np.ndarray  # [U, D]
     untrained: np.ndarray | None  # [U, D], of the same network before training
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Test predictions of one seed: U utterances, A dimensions."""
+
+    seed: str
+    dimensions: Sequence[str]
+    truth: np.ndarray  # [U, A], NaN where unrated
+    predicted: np.ndarray  # [U, A]
 
 
 class _Value:
@@ -141,7 +177,7 @@ def read_results(path: Path) -> Results:
         raise UserError(f"{path}: should hold a JSON object; {_AGAIN}")
     labels = [label.text() for label in root.get("labels").items()]
     metrics = root.get("metrics")
-    if metrics.absent or not metrics.object():
+    if metrics.absent or not (metrics.object() or "pretraining" in root.value):
         metrics.fail("an object with at least one metric")
     probes = root.get("probes").mapping()
     sheet = root.get("protocol_sheet")
@@ -165,7 +201,7 @@ def read_results(path: Path) -> Results:
         notes=[item.text() for item in root.get("notes").items()],
         synthetic=bool(root.value.get("synthetic")),
         command="" if root.get("command").absent else root.get("command").text(),
-        paper={name: value.number() for name, value in root.get("paper").mapping().items() if not value.absent})
+        paper=_paper(root), pretraining=_pretraining(root.get("pretraining")))
 
 
 def read_json(path: Path) -> Any:
@@ -193,7 +229,24 @@ def _confusion(value: _Value, classes: int) -> np.ndarray | None:
 
 
 def _baseline(value: _Value) -> Baseline:
-    return Baseline(value.get("name").text(), value.get("metrics").estimates(), value.get("difference").estimates())
+    return Baseline(value.get("name").text(), value.get("metrics").estimates(), value.get("difference").estimates(),
+                    _paper(value))
+
+
+def _paper(value: _Value) -> dict[str, Estimate]:
+    return {name: found.estimate() for name, found in value.get("paper").mapping().items() if not found.absent}
+
+
+def _pretraining(value: _Value) -> Pretraining | None:
+    if value.absent:
+        return None
+    facts = {name: found for name, found in value.object().items() if name != "identified"}
+    found = value.get("identified")
+    if found.absent:
+        return Pretraining(facts, [], [], None)
+    chance = found.get("chance")
+    shares, untrained = ([share.number() for share in found.get(name).items()] for name in ("k", "untrained"))
+    return Pretraining(facts, shares, untrained, None if chance.absent else chance.number())
 
 
 def _probe(value: _Value) -> dict[str, Estimate]:
@@ -264,6 +317,30 @@ def read_embeddings(path: Path) -> Embeddings:
                             "embed again to write it anew.")
     return Embeddings([_text(label) for label in arrays["labels"]], [_text(name) for name in arrays["speakers"]],
                       vectors, arrays.get("untrained"))
+
+
+def read_ratings(path: Path) -> Ratings | None:
+    """Reads the first seed of a `predictions.csv` of ratings; None if it is one of classes.
+
+    Raises:
+      UserError: it is neither.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            dimensions = [name.removeprefix(PREDICTED) for name in table.fieldnames or ()
+                          if name.startswith(PREDICTED)]
+            if not dimensions:
+                return None
+            rows = [(row["seed"], [[float(row[mark + name] or "nan") for name in dimensions]
+                                   for mark in ("", PREDICTED)]) for row in table]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
+    if not rows:
+        return None
+    seed = rows[0][0]
+    both = np.array([found for other, found in rows if other == seed])
+    return Ratings(seed, dimensions, both[:, 0], both[:, 1])
 
 
 def _text(value: Any) -> str:

@@ -25,9 +25,12 @@ def point(axis: Axes, place: float, metric: str, score: Estimate, color: str = s
     axis.plot(scale(metric) * score.mean, place, "o", color=color, markersize=6)
 
 
-def paper_point(axis: Axes, place: float, metric: str, value: float, upright: bool = False) -> None:
-    """The paper's value, hollow; `upright` where the metric runs up the vertical axis."""
-    x, y = scale(metric) * value, place
+def paper_point(axis: Axes, place: float, metric: str, value: Estimate, upright: bool = False) -> None:
+    """The paper's value, hollow, and its spread; `upright` where the metric runs up the vertical axis."""
+    x, y = scale(metric) * value.mean, place
+    if value.std:
+        ends = [scale(metric) * end for end in bar(value)]
+        axis.plot(*(([y, y], ends) if upright else (ends, [y, y])), color=style.CONTRAST, linewidth=1.2, alpha=0.7)
     axis.plot(*((y, x) if upright else (x, y)), "D", color=style.CONTRAST, markerfacecolor="none", markersize=6,
               markeredgewidth=1.5)
 

@@ -75,14 +75,19 @@ def _legend(figure: Figure, axes: Sequence[Axes], table: Table) -> None:
     if any(row.paper for row in table.rows):
         ours = axes[0].plot([], [], "o", color=style.ACCENT, markersize=6, label="ours")
         paper = axes[0].plot([], [], "D", color=style.CONTRAST, markerfacecolor="none", markersize=6,
-                             markeredgewidth=1.5, label="paper")
+                             markeredgewidth=1.5, label=table.paper_name)
         figure.legend(handles=ours + paper, loc="outside upper left", ncols=2)
 
 
 def _bars(table: Table) -> str:
     intervals = any(value.ci is not None for row in table.rows for value in row.metrics.values())
     shown = "95 % intervals" if intervals else "one standard deviation over seeds"
-    paper = " Hollow diamonds are the paper's values." if any(row.paper for row in table.rows) else ""
+    paper = ""
+    if any(row.paper for row in table.rows):
+        corpus = f" on {table.paper_corpus}" if table.paper_corpus else ""
+        spread = any(value.std for row in table.rows for value in (row.paper or {}).values())
+        paper = (f" Hollow diamonds are the paper's values{corpus}"
+                 f"{', their bars one standard deviation over its runs' if spread else ''}.")
     return f"Bars: {shown}.{paper}"
 
 

@@ -31,12 +31,13 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and lines as plain text, without columns that would be empty."""
     with_interval = any(value.ci is not None for row in table.rows for value in row.metrics.values())
     with_paper = any(row.paper for row in table.rows)
+    with_gap = with_paper and not table.paper_corpus
     with_note = any(row.note for row in table.rows)
     header = [""]
     for metric in table.columns:
         header.append(values.heading(metric))
         header += ["95 % interval"] * with_interval
-        header += ["paper", "difference"] * with_paper
+        header += [table.paper_name] * with_paper + ["difference"] * with_gap
     header += ["note"] * with_note
     body = []
     for row in table.rows:
@@ -48,8 +49,9 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
                 line.append("" if ours is None else values.interval(metric, ours.ci))
             if with_paper:
                 paper = (row.paper or {}).get(metric)
+                line.append("" if paper is None else values.estimate(metric, paper))
+            if with_gap:
                 gap = row.difference(metric)
-                line.append("" if paper is None else values.number(metric, paper))
                 line.append("" if gap is None else values.difference(metric, gap))
         body.append(line + [row.note] * with_note)
     return header, body
@@ -70,7 +72,7 @@ def key(table: Table) -> str:
     """How to read the numbers."""
     spread = any(value.std for row in table.rows for value in row.metrics.values())
     parts = ["Mean ± standard deviation over seeds"] if spread else []
-    if any(row.paper for row in table.rows):
+    if any(row.paper for row in table.rows) and not table.paper_corpus:
         parts.append("difference = ours - paper" + (
             ", in percentage points" if any(map(values.is_percentage, table.columns)) else ""))
     return "; ".join(parts) + "." if parts else ""
@@ -78,7 +80,7 @@ def key(table: Table) -> str:
 
 def comma_separated(table: Table) -> str:
     """One line per row, fractions in full precision, for further work."""
-    parts = ("mean", "std", "low", "high", "paper", "difference")
+    parts = ("mean", "std", "low", "high", "paper", "paper_std", "difference")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["name", "series", "x", *(f"{metric}_{part}" for metric in table.columns for part in parts),
@@ -88,8 +90,10 @@ def comma_separated(table: Table) -> str:
         for metric in table.columns:
             ours = row.metrics.get(metric, Estimate(float("nan")))
             low, high = ours.ci or (None, None)
+            paper = (row.paper or {}).get(metric)
             numbers += [ours.mean if metric in row.metrics else None, ours.std, low, high,
-                        (row.paper or {}).get(metric), row.difference(metric)]
+                        paper and paper.mean, paper and paper.std,
+                        None if table.paper_corpus else row.difference(metric)]
         writer.writerow([row.name, row.series, "" if row.x is None else repr(row.x),
                          *("" if value is None else repr(float(value)) for value in numbers), row.note])
     return buffer.getvalue()

@@ -1,10 +1,11 @@
 """Numbers as a reader wants them: percentages with two decimals, differences in percentage points."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A measured value, in the metric's own unit (a fraction for UA, WA and F1).
+    """A measured or printed value, in the metric's own unit (a fraction for UA, WA and F1).
 
     `std` is over seeds and None where there was one; `ci` is the 95 % interval and None where there are too few
     speakers to resample.
@@ -20,8 +21,18 @@ def is_percentage(metric: str) -> bool:
     return not metric.startswith("CCC")
 
 
+def name(metric: str) -> str:
+    """A metric's name in words, where its own is not what readers call it."""
+    return {"identified_1": "next step identified", "identified": "identified, mean of all steps"}.get(metric, metric)
+
+
 def heading(metric: str) -> str:
-    return f"{metric} %" if is_percentage(metric) else metric
+    return f"{name(metric)} %" if is_percentage(metric) else name(metric)
+
+
+def ours(protocol: Mapping[str, Any]) -> str:
+    """What the run itself is called beside other systems."""
+    return f"This run ({protocol['setup']})" if "setup" in protocol else "This run"
 
 
 def number(metric: str, value: float) -> str:
