@@ -22,15 +22,15 @@ class Variant(tfds.core.BuilderConfig):
 def variant(prefix: str, entries: Sequence[Entry], texts: Sequence[Entry]) -> Variant:
     """Names what was found.
 
-    The last two parts of a path count, so that an archive and the tree unpacked from it are one variant.
+    Folders do not count, so that an archive and the tree unpacked from it, wherever it lies, are one variant.
 
     Args:
       prefix: readable beginning of the name.
       entries: all files of the distribution that matter.
       texts: those of them whose content counts, not just their size.
     """
-    rows = sorted(["/".join(entry.relative.parts[-2:]), entry.size] for entry in entries)
-    contents = sorted(files.digest(entry.read().hex()) for entry in texts)
+    rows = sorted({(entry.relative.name, entry.size) for entry in entries})
+    contents = sorted({files.digest(entry.read().hex()) for entry in texts})
     return Variant(name=f"{prefix}-{files.digest([rows, contents])}", entries=tuple(entries))
 
 
