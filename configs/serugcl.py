@@ -6,8 +6,8 @@
 The first line trains on the embedded synthetic corpus, about three minutes on two CPU cores; the README
 lists the scores to expect. Choices, after the colon and separated by commas:
 
-    corpus=demo|emodb|manifest                 which utterances
-    protocol=kfold|loso|session|sentence|disjoint|graphcl|file      who is tested on what
+    corpus=demo|emodb|iemocap|manifest|...     which utterances
+    protocol=kfold|loso|session|sentence|disjoint|graphcl|file|auto who is tested on what
     folds=10                                   for kfold, graphcl and disjoint
     training=transductive|inductive            encoder trained on all utterances, or on each fold's training part
     normalise=global|speaker                   statistics of the training utterances, or of each speaker
@@ -42,6 +42,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.data.manual_dir = ""  # folder with the corpus' archive, the archive, or the unpacked tree
     config.data.manifest = ""  # CSV or JSON lines, for corpus=manifest
     config.data.allow_outside = False  # may a manifest name files outside its folder?
+    config.data.subset = ""  # part of a distribution that has parts
+    config.data.labels = "usual"  # classes, such as angry,happy+excited,sad; all; usual: customary for the corpus
+    config.data.where = ""  # field=pattern, such as sentence=impro*
     config.data.download = True  # may the corpus be fetched from its site?
     config.data.on_error = "raise"  # or "skip": leave bad audio out, and count it
     config.data.cache_dir = ""  # records and features; "" is $SERCL_CACHE or ~/.cache/sercl_jax

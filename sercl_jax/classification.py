@@ -50,8 +50,9 @@ class Classification:
             grid={kernel: tuple(values) for kernel, values in
                   (("linear", config.eval.linear_c), ("rbf", config.eval.rbf_c)) if values},
             inner_folds=config.eval.inner_folds, clip=config.eval.clip)
+        self.protocol = splits.usual_protocol(self.utterances, config.eval.protocol)
         # Errors in the protocol come before hours of training.
-        self.folds = {seed: splits.make_folds(self.utterances, config.eval.protocol, folds=config.eval.folds,
+        self.folds = {seed: splits.make_folds(self.utterances, self.protocol, folds=config.eval.folds,
                                               fold_seed=seed) for seed in self._fold_seeds()}
         # Where test folds hold unknown speakers, the classifier is chosen on unknown speakers, too.
         self.grouped = all(splits.is_speaker_disjoint(self.utterances, folds) for folds in self.folds.values())
@@ -59,7 +60,7 @@ class Classification:
         self.warnings: list[str] = list(self.source.warnings)
 
     def _fold_seeds(self) -> list[int]:
-        count = self.config.fold_seeds if self.config.eval.protocol in splits.SEEDED_PROTOCOLS else 1
+        count = self.config.fold_seeds if self.protocol in splits.SEEDED_PROTOCOLS else 1
         return list(range(self.config.fold_seed, self.config.fold_seed + count))
 
     def _seeds(self, source: sources.Source) -> list[int]:
@@ -80,7 +81,7 @@ class Classification:
         paper = published.serugcl(config.data.corpus)
         return {
             "method": config.method, "corpus": config.data.corpus,
-            "protocol": {"name": config.eval.protocol, "folds": len(self.folds[config.fold_seed]),
+            "protocol": {"name": self.protocol, "folds": len(self.folds[config.fold_seed]),
                          "training": config.train.training, "normalise": config.normalise,
                          "embedding": self.source.label, "fold_seeds": self._fold_seeds(),
                          "seeds": self._seeds(self.source)},
@@ -121,16 +122,17 @@ class Classification:
     def _baselines(self, ours: Sequence[Predictions]) -> list[dict[str, Any]]:
         config, rows = self.config, []
         wanted: list[tuple[str, classify.SvmSettings, str]] = []
-        if config.eval.untrained and config.embedding == "trained":
-            wanted.append(("untrained", self.settings, ""))
+        if config.eval.untrained:
+            wanted += [(kind, self.settings, "") for kind in sources.CONTROLS.get(config.embedding, ())]
         if config.eval.baseline not in ("yes", "no", "auto"):
             raise UserError(f"config.eval.baseline={config.eval.baseline}: must be yes, no or auto.")
         available = resources.installed("opensmile")
+        baseline = sources.BASELINES.get(config.embedding, "IS10")
         if config.eval.baseline == "yes" or (config.eval.baseline == "auto" and available):
-            wanted.append(("IS10", classify.FIXED, " (linear, C = 0.01)"))
+            wanted.append((baseline, classify.FIXED, " (linear, C = 0.01)"))
         elif config.eval.baseline == "auto":
-            self.warnings.append("The openSMILE IS10 + SVM baseline was left out: openSMILE is not installed "
-                                 "(pip install 'sercl_jax[opensmile]'; licensed for research).")
+            self.warnings.append(f"The {sources.FUNCTIONALS[baseline]} baseline was left out: openSMILE is not "
+                                 "installed (pip install 'sercl_jax[opensmile]'; licensed for research).")
         for kind, settings, suffix in wanted:
             other = config.copy_and_resolve_references()
             other.embedding = kind

@@ -79,19 +79,29 @@ def untrained(settings: CpcSettings, seed: int) -> Variables:
     return initializer(settings)(train.init_key(seed), {})
 
 
+def seeds(workdir: Path) -> list[int]:
+    """The seeds of the models in a workdir of setup=pretrain.
+
+    Raises:
+      UserError: the folder holds no finished pre-training.
+    """
+    found = sorted(int(path.name[4:]) for path in (workdir.expanduser() / MODELS).glob("seed*")
+                   if (path / "model.json").exists())
+    if not found:
+        raise UserError(f"config.init_from={workdir}: holds no finished pre-training; give the workdir of a run "
+                        "with setup=pretrain.")
+    return found
+
+
 def load(workdir: Path, seed: int) -> tuple[CpcSettings, Variables]:
     """A pre-trained model; that of the first seed if there is none of this.
 
     Raises:
       UserError: the folder holds no finished pre-training.
     """
-    folder = workdir.expanduser() / MODELS
-    found = sorted(folder.glob("seed*"), key=lambda path: int(path.name[4:]))
-    if not found:
-        raise UserError(f"config.init_from={workdir}: holds no finished pre-training; give the workdir of a run "
-                        "with setup=pretrain.")
-    path = folder / f"seed{seed}"
-    variables, _, facts = checkpoint.load_model(path if path in found else found[0])
+    found = seeds(workdir)
+    folder = workdir.expanduser() / MODELS / f"seed{seed if seed in found else found[0]}"
+    variables, _, facts = checkpoint.load_model(folder)
     return CpcSettings(**facts["settings"]), variables
 
 

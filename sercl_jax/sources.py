@@ -8,17 +8,20 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sercl_jax import config as config_lib
-from sercl_jax import nodes
+from sercl_jax import nodes, pretraining, representations
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import speaker_normalise, speaker_warnings
 from sercl_jax.methods import serugcl
 from sercl_jax.types import Variables
-from sercl_jax.workbench import Workbench
+from sercl_jax.workbench import Workbench, cache_directory
 
 ENSEMBLE_STRIDE = 1_000_000
 FUNCTIONALS = {"IS10": "openSMILE IS10 + SVM", "ComParE_2016": "openSMILE ComParE + SVM",
                "eGeMAPSv02": "openSMILE eGeMAPS + SVM"}
-KINDS = ("trained", "untrained", "lld_statistics", *FUNCTIONALS)
+KINDS = ("trained", "untrained", "lld_statistics", "cpc", "cpc_untrained", "frame_statistics", *FUNCTIONALS)
+# What each is set beside: the same network untrained, and simpler things made of the same audio.
+CONTROLS = {"trained": ("untrained",), "cpc": ("cpc_untrained", "frame_statistics")}
+BASELINES = {"cpc": "eGeMAPSv02"}  # openSMILE's set; IS10 for the others
 
 
 class Source(Protocol):
@@ -153,6 +156,59 @@ class LldStatistics:
         return self._x
 
 
+class FrameStatistics:
+    """Mean and standard deviation of the features over an utterance's frames."""
+
+    seeded = False
+    fitted = False
+    blocks: tuple[int, ...] = ()
+
+    def __init__(self, config: ConfigDict, bench: Workbench):
+        self.label = f"mean + std of {config.features} + SVM"
+        self.warnings: tuple[str, ...] = ()
+        self._x = representations.mean_and_deviation(bench.frames(config))
+        if config.normalise == "speaker":
+            self._x, self.warnings = speaker_normalise(self._x, bench.corpus(config).utterances)
+
+    def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        return self._x
+
+
+class CpcSource:
+    """Mean and standard deviation of CPC's context over an utterance, of a model pre-trained elsewhere, or untrained.
+
+    Seed n takes the pre-training with seed n, and the parameters that this very pre-training started from.
+    """
+
+    seeded = True
+    fitted = False
+    blocks: tuple[int, ...] = ()
+
+    def __init__(self, config: ConfigDict, bench: Workbench, progress: bool):
+        if not config.init_from:
+            raise UserError(f"embedding={config.embedding} needs --config.init_from=WORKDIR of a run with "
+                            "setup=pretrain.")
+        self.label = "CPC" if config.embedding == "cpc" else "CPC untrained"
+        self.warnings: tuple[str, ...] = ()
+        self._config, self._bench, self._progress = config, bench, progress
+        found = pretraining.seeds(Path(config.init_from))
+        lacking = [seed for seed in range(config.seed, config.seed + config.seeds) if seed not in found]
+        if lacking:
+            self.warnings = (f"{config.init_from} has no pre-training with seed {lacking[0]}: that of seed {found[0]} "
+                             "stands in for it.",)
+
+    def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        settings, variables = pretraining.load(Path(self._config.init_from), seed)
+        if self._config.embedding == "cpc_untrained":
+            variables = pretraining.untrained(settings, seed)
+        corpus = self._bench.corpus(self._config)
+        x = representations.mean_and_deviation(representations.contexts(
+            corpus, settings, variables, cache_dir=cache_directory(self._config), progress=self._progress))
+        if self._config.normalise == "speaker":
+            x, self.warnings = speaker_normalise(x, corpus.utterances)
+        return x
+
+
 class Functionals:
     """openSMILE's functionals of an utterance."""
 
@@ -181,6 +237,10 @@ def make(config: ConfigDict, bench: Workbench, store: Path, progress: bool = Tru
     config_lib.one_of("normalise", config.normalise, ("global", "speaker"))
     if config.embedding == "lld_statistics":
         return LldStatistics(config, bench)
+    if config.embedding == "frame_statistics":
+        return FrameStatistics(config, bench)
+    if config.embedding in ("cpc", "cpc_untrained"):
+        return CpcSource(config, bench, progress)
     if config.embedding in FUNCTIONALS:
         return Functionals(config, bench, config.embedding)
     return GraphSource(config, bench, store, progress)

@@ -263,6 +263,22 @@ def _check_sizes(folds: tuple[Fold, ...], protocol: str) -> None:
                             f"utterances ({len(fold.train)}); two are needed.")
 
 
+def usual_protocol(utterances: "Sequence[Utterance]", protocol: str) -> str:
+    """What protocol="auto" stands for: the official partition, sessions or speakers, the first that there is.
+
+    Any other protocol stands for itself.
+    """
+    if protocol != "auto":
+        return protocol
+    if any(u.fold for u in utterances) or {"train", "test"} <= {u.split for u in utterances}:
+        return "file"
+    for name, field in (("session", "session"), ("loso", "speaker")):
+        values = {getattr(u, field) for u in utterances}
+        if len(values) > 1 and "" not in values:
+            return name
+    return "kfold"
+
+
 def is_speaker_disjoint(utterances: "Sequence[Utterance]", folds: Sequence[Fold]) -> bool:
     """Whether every speaker is known and none is in both parts of a fold."""
     return all(shared(utterances, fold, "speaker") == set() for fold in folds)

@@ -52,7 +52,8 @@ class Workbench:
             raise UserError("corpus=manifest needs --config.data.manifest=FILE (CSV or JSON lines).")
         return self._once(("corpus", data.to_json()), lambda: corpora.load(
             data.corpus, cache_dir=cache_of(data), manual_dir=_path(data.manual_dir),
-            manifest=_path(data.manifest), allow_outside=data.allow_outside, download=data.download,
+            manifest=_path(data.manifest), allow_outside=data.allow_outside, subset=data.subset, labels=data.labels,
+            where=data.where, download=data.download,
             on_error=data.on_error, workers=data.workers or None, progress=self._progress))
 
     def corpus_keys(self, config: ConfigDict) -> dict[str, str]:

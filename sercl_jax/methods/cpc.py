@@ -203,15 +203,15 @@ def joint_loss(cpc: model.CpcSettings, settings: RecognizerSettings,
                weight: float) -> Callable[..., tuple[jax.Array, Metrics]]:
     """CCC loss of the recognizer on CPC's context, plus CPC's own loss times a weight."""
     network, recognizer = model.Cpc(cpc), Recognizer(settings)
-    contrast = model.cpc_loss_of(cpc)
 
     def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         params = variables["params"]
-        z, c = network.apply({"params": params["cpc"]}, model.to_float(batch["waveform"]))
+        sums, c = network.apply({"params": params["cpc"]}, model.samples(batch), batch["frames"], _keys(key, batch),
+                                method="compare_and_context")
         predicted = recognizer.apply({"params": params["recognizer"]}, c, _real(batch, c.shape[1]),
                                      _keys(jax.random.fold_in(key, 1), batch))
         value, found = _global_ccc(predicted, batch)
-        own, told = contrast({"params": params["cpc"]}, z, c, batch, key)
+        own, told = model.global_loss(sums, batch["valid"])
         return value + weight * own, {**found, **told}
 
     return loss
@@ -224,7 +224,7 @@ def joint_predictor(cpc: model.CpcSettings, settings: RecognizerSettings) -> Cal
 
     def predict(variables: Variables, batch: Batch) -> jax.Array:
         params = variables["params"]
-        _, c = network.apply({"params": params["cpc"]}, model.to_float(batch["waveform"]))
+        _, c = network.apply({"params": params["cpc"]}, model.samples(batch))
         return recognizer.apply({"params": params["recognizer"]}, c, _real(batch, c.shape[1]))
 
     return predict

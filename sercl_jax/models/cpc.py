@@ -109,20 +109,25 @@ class Cpc(nn.Module):
 
     def compare(self, waveform: Array, frames: Array, keys: Array) -> tuple[Array, Array, Array]:
         """The sums of `losses.cpc_info_nce` with candidates drawn from `keys` [B], for a waveform [B, S]."""
+        return self.compare_and_context(waveform, frames, keys)[0]
+
+    def compare_and_context(self, waveform: Array, frames: Array,
+                            keys: Array) -> tuple[tuple[Array, Array, Array], Array]:
+        """What `compare` gives, and c [B, T, context] that it was made of."""
         s = self.settings
         z, c = self(waveform)
         length = z.shape[1]
         groups = -(-length // s.share)
         candidates = draw_candidates(keys, frames, length=length, draws=s.future * groups, size=1 + s.negatives)
         candidates = candidates.reshape(-1, s.future, groups, 1 + s.negatives)
-        return cpc_info_nce(self.predictions(c), z, candidates, frames, temperature=s.temperature)
+        return cpc_info_nce(self.predictions(c), z, candidates, frames, temperature=s.temperature), c
 
     def everything(self, waveform: Array) -> Array:
         """Touches every parameter, for initialisation."""
         return self.predict(self(waveform)[1])
 
 
-def _samples(batch: Batch) -> Array:
+def samples(batch: Batch) -> Array:
     """[B, S] float32 in -1..1 of "waveform" int16."""
     return batch["waveform"].astype(jnp.float32) / 32768
 
@@ -143,7 +148,7 @@ def embedder(settings: CpcSettings) -> Callable[[Variables, Batch], Array]:
     model = Cpc(settings)
 
     def embed(variables: Variables, batch: Batch) -> Array:
-        _, c = model.apply(variables, _samples(batch))
+        _, c = model.apply(variables, samples(batch))
         return c.astype(jnp.float32)  # type: ignore[union-attr]
 
     return embed
@@ -160,7 +165,7 @@ def identifier(settings: CpcSettings) -> Callable[[Variables, Batch], Array]:
 
     def identify(variables: Variables, batch: Batch) -> Array:
         keys = utterance_keys(jax.random.key(0), batch["index"])
-        sums: Any = model.apply(variables, _samples(batch), batch["frames"], keys, method="compare")
+        sums: Any = model.apply(variables, samples(batch), batch["frames"], keys, method="compare")
         _, identified, count = sums
         return identified / count
 
@@ -181,11 +186,16 @@ def cpc_loss(settings: CpcSettings) -> Callable[[Variables, Batch, Array], tuple
 
     def loss(variables: Variables, batch: Batch, key: Array) -> tuple[Array, Metrics]:
         keys = utterance_keys(key, batch["index"])
-        sums: Any = model.apply(variables, _samples(batch), batch["frames"], keys, method="compare")
-        losses, identified, count = (jnp.where(batch["valid"][:, None], x, 0.0) for x in sums)
-        total, number = parallel.psum((jnp.sum(losses), jnp.sum(count)))
-        metrics = {"identified_1": (jnp.sum(identified[:, 0]), jnp.sum(count[:, 0])),
-                   "identified": (jnp.sum(identified), jnp.sum(count))}
-        return total / jnp.maximum(number, 1), metrics
+        sums: Any = model.apply(variables, samples(batch), batch["frames"], keys, method="compare")
+        return global_loss(sums, batch["valid"])
 
     return loss
+
+
+def global_loss(sums: tuple[Array, Array, Array], valid: Array) -> tuple[Array, Metrics]:
+    """The loss and metrics of `cpc_loss`, over all devices, from this device's sums of `Cpc.compare`, each [B, K]."""
+    losses, identified, count = (jnp.where(valid[:, None], x, 0.0) for x in sums)
+    total, number = parallel.psum((jnp.sum(losses), jnp.sum(count)))
+    metrics = {"identified_1": (jnp.sum(identified[:, 0]), jnp.sum(count[:, 0])),
+               "identified": (jnp.sum(identified), jnp.sum(count))}
+    return total / jnp.maximum(number, 1), metrics

@@ -1,0 +1,260 @@
+"""Recognizers of activation, valence and dominance under the paper's set-ups, on every fold, with several seeds."""
+
+import math
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sercl_jax import (
+    checkpoint,
+    files,
+    pretraining,
+    published,
+    ratings,
+    representations,
+    results,
+    splits,
+    train,
+    validation,
+    workdirs,
+)
+from sercl_jax.errors import UserError
+from sercl_jax.methods import cpc, cpc_recipes
+from sercl_jax.models.cpc import CpcSettings
+from sercl_jax.protocol_sheet import protocol_sheet
+from sercl_jax.ratings import RatingFold, RatingPredictions
+from sercl_jax.types import Frames, Stage, Utterance, Variables
+from sercl_jax.workbench import Workbench, cache_directory
+
+SETUPS = ("sup", "joint", "mini", "pre")
+MAIN = "pre"  # what setup=all sets beside the others
+
+
+@dataclass(frozen=True)
+class Division:
+    """One fold: positions of utterances, and words for how the validation part was chosen."""
+
+    name: str
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    words: str
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained recognizer.
+
+    Attributes:
+      predict: rows -> [len(rows), 3] ratings on the corpus' own scale.
+      variables: everything it is made of, by name.
+      best_epoch: which was kept, from 1.
+      seconds: that training took.
+    """
+
+    predict: Callable[[np.ndarray], np.ndarray]
+    variables: dict[str, Variables]
+    best_epoch: int
+    seconds: float
+
+
+class Recognition:
+    """setup=sup, joint, mini, pre or all."""
+
+    def __init__(self, config: ConfigDict, workdir: Path, bench: Workbench, store: Path, quiet: bool):
+        self.config, self.workdir, self.bench, self.store, self.quiet = config, workdir, bench, store, quiet
+        self.corpus = bench.corpus(config)
+        self.utterances = self.corpus.utterances
+        self.seeds = list(range(config.seed, config.seed + config.seeds))
+        if config.seeds < 1:
+            raise UserError(f"runs={config.seeds}: at least 1.")
+        self.names = SETUPS if config.setup == "all" else (config.setup,)
+        self.ratings = ratings.ratings_of(self.utterances)
+        if not np.isfinite(self.ratings).any():
+            raise UserError(f"corpus {self.corpus.name} has no ratings of activation, valence or dominance, which "
+                            f"setup={config.setup} needs; choose setup=probe for emotion classes.")
+        self.protocol = splits.usual_protocol(self.utterances, config.eval.protocol)
+        folds = splits.make_folds(self.utterances, self.protocol, folds=config.eval.folds,
+                                  fold_seed=config.fold_seed, targets="ratings")
+        self.sheet = protocol_sheet(self.utterances, folds, targets="ratings")
+        self.divisions = [_divide(self.utterances, fold, config.seed) for fold in folds]
+        # Errors in the recipes come before hours of training.
+        self.pretraining = cpc_recipes.pretraining(config)
+        self.recognition = cpc_recipes.recognition(config, config.recognizer.seconds)
+        self.joint = cpc_recipes.recognition(config, config.joint.seconds, config.joint.cpc_weight)
+        self.seconds = 0.0
+        self._models: dict[str, tuple[CpcSettings, Variables]] = {}
+        self._frames: dict[str, Frames] = {}
+
+    def run(self) -> dict[str, Any]:
+        started = time.monotonic()
+        found = {name: self.predict(name) for name in self.names}
+        main = MAIN if MAIN in found else self.names[0]
+        summary = ratings.summarise(found[main])
+        results.write_ratings(self.workdir, found[main])
+        self._embeddings(main)
+        if self.config.final_model:
+            self._final_model(main, found[main])
+        return {
+            "method": self.config.method, "corpus": self.corpus.name,
+            "protocol": {"name": self.protocol, "folds": len(self.divisions), "setup": main,
+                         "training": self.config.train.training,
+                         "validation": "; ".join(dict.fromkeys(d.words for d in self.divisions)),
+                         "seeds": self.seeds, "targets": list(ratings.DIMENSIONS)},
+            "seed": self.config.seed, "labels": list(ratings.DIMENSIONS), **summary,
+            "baselines": [{"name": name, "metrics": ratings.summarise(theirs)["metrics"],
+                           "difference": ratings.compare(found[main], theirs), **_paper(self.corpus.name, name)}
+                          for name, theirs in found.items() if name != main],
+            "protocol_sheet": self.sheet, "synthetic": self.corpus.name.startswith("demo"),
+            "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
+            **_paper(self.corpus.name, main),
+            "seconds": {"features": self.bench.feature_seconds, "train": self.seconds,
+                        "evaluate": max(time.monotonic() - started - self.seconds, 0.0)}}
+
+    def predict(self, name: str) -> list[RatingPredictions]:
+        """Test predictions of every seed; what a killed run has finished is reused."""
+        runs = []
+        for seed in self.seeds:
+            path = self.workdir / "predictions" / name / f"seed{seed}.npz"
+            found = ratings.load(path)
+            if found is None:
+                found = self._predict(name, seed)
+                ratings.save(path, found)
+            self._tell(name, seed, found)
+            runs.append(found)
+        return runs
+
+    def _predict(self, name: str, seed: int) -> RatingPredictions:
+        predicted = np.full(self.ratings.shape, np.nan)
+        fold_of, best = np.full(len(self.utterances), -1), []
+        for number, division in enumerate(self.divisions):
+            fitted = self.fit(name, seed, division.train, division.valid)
+            predicted[division.test] = fitted.predict(division.test)
+            fold_of[division.test] = number
+            best.append(fitted.best_epoch)
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        folds = [RatingFold.of(d.name, epoch, self.ratings[d.test], predicted[d.test])
+                 for d, epoch in zip(self.divisions, best, strict=True)]
+        return RatingPredictions(ids=tuple(u.id for u in self.utterances),
+                                 speakers=tuple(u.speaker for u in self.utterances), truth=self.ratings,
+                                 predicted=predicted, fold=fold_of, folds=tuple(folds), seed=seed)
+
+    def _tell(self, name: str, seed: int, found: RatingPredictions) -> None:
+        if not self.quiet:
+            metrics = ratings.summarise([found])["metrics"]
+            print(f"{published.SETUPS[name]}, seed {seed}: "
+                  + "  ".join(f"{metric} {value['mean']:.3f}" for metric, value in metrics.items()),
+                  file=sys.stderr, flush=True)
+
+    def fit(self, name: str, seed: int, rows: np.ndarray, valid: np.ndarray) -> Fitted:
+        """Trains one set-up on some utterances; the others choose the epoch."""
+        targets = cpc.Targets.of(self.ratings, rows)
+        settings = {"corpus": self.corpus.key, "rows": files.digest(rows.tolist()),
+                    "valid": files.digest(valid.tolist()), "seed": seed}
+        if name == "joint":
+            recipe = self.joint
+            stage = cpc.joint_stage(recipe, self.pretraining, self.corpus, targets, rows, valid, seed, settings)
+            trained = self._train(stage, seed)
+            return Fitted(lambda test: cpc.recognize_jointly(recipe, self.pretraining, trained.variables, self.corpus,
+                                                             targets, test),
+                          {"cpc": {"params": trained.variables["params"]["cpc"]},
+                           "recognizer": {"params": trained.variables["params"]["recognizer"]}},
+                          _epoch(trained, stage), trained.seconds)
+        model, frames = self._input(name, seed, rows, valid)
+        stage = cpc.recognizer_stage(self.recognition, frames, targets, rows, valid, seed,
+                                     {**settings, "frames": frames.key}, standardise=self.config.recognizer.standardise)
+        trained = self._train(stage, seed)
+        parts = {"recognizer": trained.variables} | ({} if model is None else {"cpc": model[1]})
+        return Fitted(lambda test: cpc.recognize(self.recognition, trained.variables, frames, targets, test), parts,
+                      _epoch(trained, stage), trained.seconds)
+
+    def _train(self, stage: Stage, seed: int) -> train.TrainResult:
+        directory = self.store / f"{stage.name}-seed{seed}-{files.digest(stage.settings)}"
+        trained = train.run(stage, workdir=directory, seed=seed, log_every=self.config.train.log_every,
+                            checkpoint_every=self.config.train.checkpoint_every, progress=not self.quiet)
+        self.seconds += trained.seconds
+        return trained
+
+    @property
+    def _scratch(self) -> Path:
+        """Contexts of models that serve one fold only: a corpus has gigabytes of them."""
+        return self.workdir / "scratch"
+
+    def _input(self, name: str, seed: int, rows: np.ndarray,
+               valid: np.ndarray) -> tuple[tuple[CpcSettings, Variables] | None, Frames]:
+        if name == "sup":
+            return None, self.bench.frames(self.config)
+        progress = not self.quiet
+        if name == "pre":
+            if name not in self._models:
+                self._models[name] = self._pretrained()
+                self._frames[name] = representations.contexts(
+                    self.corpus, *self._models[name], cache_dir=cache_directory(self.config), progress=progress)
+            return self._models[name], self._frames[name]
+        if self.config.train.training == "transductive":
+            rows, valid = np.arange(len(self.utterances)), np.arange(0)
+        elif self.config.train.training != "inductive":
+            raise UserError(f"config.train.training={self.config.train.training}: must be inductive or transductive.")
+        trained = pretraining.pretrain(self.config, self.corpus, rows, valid, seed, self.store, progress)
+        self.seconds += trained.seconds
+        model = self.pretraining.settings, trained.variables
+        return model, representations.contexts(self.corpus, *model, cache_dir=self._scratch, progress=progress)
+
+    def _pretrained(self) -> tuple[CpcSettings, Variables]:
+        """The model of init_from, or one that is pre-trained now on the pre-training corpus."""
+        config = self.config
+        if config.init_from:
+            return pretraining.load(Path(config.init_from), config.seed)
+        corpus = self.bench.corpus_of(config.pretrain_data)
+        rows, valid, test = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
+        trained = pretraining.pretrain(config, corpus, rows, valid, config.seed, self.store, not self.quiet)
+        self.seconds += trained.seconds
+        return self.pretraining.settings, trained.variables
+
+    def _embeddings(self, name: str) -> None:
+        """Utterance-level representations for Fig. 1, of what does not depend on the fold."""
+        if name != "pre" and name != "sup":
+            return
+        _, frames = self._input(name, self.config.seed, np.arange(0), np.arange(0))
+        with files.atomic_path(self.workdir / "embeddings.npz") as path, path.open("wb") as file:
+            np.savez(file, ids=np.array([u.id for u in self.utterances]),
+                     embeddings=representations.mean_and_deviation(frames),
+                     speakers=np.array([u.speaker for u in self.utterances]),
+                     labels=np.array([u.label for u in self.utterances]))
+
+    def _final_model(self, name: str, found: list[RatingPredictions]) -> None:
+        """Fits on everything that is rated, but for the validation part by which its epoch is chosen."""
+        rated = np.flatnonzero(np.isfinite(self.ratings).any(1))
+        rows, valid, _ = validation.carve(self.utterances, rated, np.arange(0), seed=self.config.seed)
+        fitted = self.fit(name, self.config.seed, rows, valid)
+        targets = cpc.Targets.of(self.ratings, rows)
+        settings = {"recognizer": asdict(self.recognition.settings)}
+        if "cpc" in fitted.variables:
+            settings["cpc"] = asdict(self._models[name][0] if name in self._models else self.pretraining.settings)
+        checkpoint.save_model(self.workdir / "model", fitted.variables,
+                              {"targets/mean": targets.mean, "targets/scale": targets.scale},
+                              {"config": workdirs.identity(self.config), "setup": name, "settings": settings,
+                               "targets": list(ratings.DIMENSIONS)})
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _epoch(trained: train.TrainResult, stage: Stage) -> int:
+    return math.ceil((trained.best_step or trained.step) / stage.steps_per_epoch)
+
+
+def _divide(utterances: Sequence[Utterance], fold: splits.Fold, seed: int) -> Division:
+    rows, valid, words = validation.carve(utterances, fold.train, fold.test, seed=seed)
+    return Division(fold.name, rows, valid, fold.test, words)
+
+
+def _paper(corpus: str, setup: str) -> dict[str, Any]:
+    found = published.cpc(corpus, setup)
+    return {"paper": found} if found else {}
