@@ -66,7 +66,8 @@ def _classes(corpus: Corpus, labels: str) -> dict[str, str] | None:
     for group in spec.split(","):
         names = [canonical(name) for name in group.split("+")]
         for name in names:
-            if name not in corpus.labels:
+            # The usual classes exist; all their utterances may have been skipped.
+            if name not in corpus.labels and labels.strip() != "usual":
                 raise UserError(f"config.data.labels={labels!r}: corpus {corpus.name} has no class {name!r}; "
                                 f"{_known(name, (*corpus.labels, 'all', 'usual'))}.")
             if name in classes:
