@@ -54,7 +54,7 @@ def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
         # Named by what it is, not by its place: rows may be added to a table that has been run.
         directory = workdir / "rows" / f"{_slug(name)}-{files.digest(workdirs.identity(row_config))}"
         found = experiment.run(row_config, directory, bench=bench, store=workdir / "train", quiet=True)
-        done[key] = found, _predictions(directory)
+        done[key] = found, _predictions(directory, found["protocol"])
         metric = _columns([found])[0]
         score = _estimate(found["metrics"][metric])
         print(f"    {values.heading(metric)} {values.estimate(metric, score)} {values.interval(metric, score.ci)}",
@@ -86,11 +86,13 @@ def variant(config: ConfigDict, row: ConfigDict) -> ConfigDict:
     return plain
 
 
-def _predictions(directory: Path) -> Runs:
-    """The row's own runs, of classes or of ratings."""
+def _predictions(directory: Path, protocol: Mapping[str, Any]) -> Runs:
+    """The row's own runs: of ratings, under the name of its set-up, or of classes."""
+    if "targets" in protocol:
+        paths = sorted((directory / "predictions" / protocol["setup"]).glob("*.npz"))
+        return [found for found in map(ratings.load, paths) if found is not None]
     paths = sorted((directory / "predictions" / "ours").glob("*.npz"))
-    classes = [found for found in map(runs.load, paths) if found is not None]
-    return classes or [found for found in map(ratings.load, paths) if found is not None]
+    return [found for found in map(runs.load, paths) if found is not None]
 
 
 def _compare(ours: Runs, theirs: Runs) -> dict[str, dict[str, Any]]:

@@ -3,13 +3,13 @@
 import csv
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from pages import Page
 
 from sercl_jax import report
 from sercl_jax.errors import UserError
@@ -86,42 +86,6 @@ def make_workdir(directory: Path, results: dict, utterances: int = 24, trainings
              embeddings=vectors.astype(np.float32),
              untrained=(vectors + 1.5 * draw.normal(size=vectors.shape)).astype(np.float32))
     return directory
-
-
-class Page(HTMLParser):
-    """The elements of a page, its text, and whether every element that must be closed is."""
-
-    _VOID = frozenset(("meta", "br", "hr", "img", "link", "input"))
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.stack: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.stack == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in self._VOID:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data):
-        if not (self.stack and self.stack[-1] == "style"):
-            self.text.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def words(self) -> str:
-        return " ".join(" ".join(self.text).split())
 
 
 @pytest.fixture(scope="module")

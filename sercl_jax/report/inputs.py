@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -332,8 +333,8 @@ def read_ratings(path: Path) -> Ratings | None:
                           if name.startswith(PREDICTED)]
             if not dimensions:
                 return None
-            rows = [(row["seed"], [[float(row[mark + name] or "nan") for name in dimensions]
-                                   for mark in ("", PREDICTED)]) for row in table]
+            rows = [(row["seed"], ([math.nan if row[name] == "" else float(row[name]) for name in dimensions],
+                                   [float(row[PREDICTED + name]) for name in dimensions])) for row in table]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
     if not rows:
