@@ -11,7 +11,7 @@ lists the scores to expect. Choices, after the colon and separated by commas:
     folds=10                                   for kfold, graphcl and disjoint
     training=transductive|inductive            encoder trained on all utterances, or on each fold's training part
     normalise=global|speaker                   statistics of the training utterances, or of each speaker
-    features=is10_librosa|is10|logmel          low-level descriptors
+    features=is10_librosa|is10|logmel|cpc      low-level descriptors, or CPC's context; joined by +, side by side
     seeds=3,fold_seeds=5                       repeats, all pairs of them
     pooling=A..G|max|mean|sum|soft             Table 7 and Table 5 of the paper
     tiny                                       a few steps of a small model, to see that everything works
@@ -51,6 +51,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.data.workers = 0  # processes for decoding and features; 0 is one per CPU
 
     config.features = choice["features"]
+    config.init_from = ""  # workdir of configs/cpc.py:setup=pretrain, for features=cpc
     config.normalise = choice["normalise"]
     config.embedding = "trained"  # or untrained, lld_statistics, IS10, ComParE_2016, eGeMAPSv02: for comparison
 

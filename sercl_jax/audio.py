@@ -57,10 +57,27 @@ def decode(source: Path | bytes, *, name: str | None = None, start: float | None
     if len(mono) < SHORTEST * SAMPLE_RATE:
         raise UserError(f"{name}: lasts {1000 * len(mono) / SAMPLE_RATE:.1f} ms, less than one analysis window "
                         f"({1000 * SHORTEST:.0f} ms); {_CURE}.")
-    pcm = np.clip(np.rint(mono * 32768.0), -32768, 32767).astype(np.int16)
+    pcm = to_int16(mono)
     if pcm.min() == pcm.max():
         raise UserError(f"{name}: holds digital silence only (every sample is {pcm[0]}); {_CURE}.")
     return pcm
+
+
+def to_int16(waveform: np.ndarray) -> np.ndarray:
+    """A waveform [S] at 16 kHz, int16 or floats in [-1, 1], as int16; floats beyond full scale are clipped.
+
+    Raises:
+      UserError: several channels, another type, or NaN or infinite samples.
+    """
+    if waveform.ndim != 1:
+        raise UserError(f"The waveform has shape {waveform.shape}; one channel is needed, [samples].")
+    if waveform.dtype == np.int16:
+        return waveform
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise UserError(f"The waveform holds {waveform.dtype}; int16 or floats in [-1, 1] are needed.")
+    if not np.isfinite(waveform).all():
+        raise UserError("The waveform holds NaN or infinite samples; mend the recording.")
+    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def seconds(source: Path) -> float:

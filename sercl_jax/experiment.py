@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,7 +83,7 @@ def _corpus_keys(config: ConfigDict, bench: Workbench, finished: bool) -> dict[s
         raise
 
 
-def _procedure(config: ConfigDict) -> type[Procedure]:
+def _procedure(config: ConfigDict) -> Callable[..., Procedure]:
     name = f"{config.method}:{config.setup}" if "setup" in config else config.method
     module, made = _PROCEDURES.get(name) or _PROCEDURES[config.method]
     return getattr(importlib.import_module(f"sercl_jax.{module}"), made)

@@ -170,7 +170,8 @@ class Recognition:
                           _epoch(trained, stage), trained.seconds)
         model, frames = self._input(name, seed, rows, valid)
         stage = cpc.recognizer_stage(self.recognition, frames, targets, rows, valid, seed,
-                                     {**settings, "frames": frames.key}, standardise=self.config.recognizer.standardise)
+                                     {**settings, "frames": frames.key},
+                                     standardise=self.config.recognizer.standardise)
         trained = self._train(stage, seed)
         parts = {"recognizer": trained.variables} | ({} if model is None else {"cpc": model[1]})
         return Fitted(lambda test: cpc.recognize(self.recognition, trained.variables, frames, targets, test), parts,
@@ -214,7 +215,7 @@ class Recognition:
         if config.init_from:
             return pretraining.load(Path(config.init_from), config.seed)
         corpus = self.bench.corpus_of(config.pretrain_data)
-        rows, valid, test = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
+        rows, valid, _ = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
         trained = pretraining.pretrain(config, corpus, rows, valid, config.seed, self.store, not self.quiet)
         self.seconds += trained.seconds
         return self.pretraining.settings, trained.variables

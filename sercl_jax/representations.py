@@ -1,10 +1,10 @@
 """What a trained CPC makes of a corpus: its context c_t every 10 ms, cached beside the other features."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -14,12 +14,26 @@ from sercl_jax import corpora, files, parallel, waveforms
 from sercl_jax.features import HOP, cache
 from sercl_jax.models import cpc
 from sercl_jax.padded import Rows
-from sercl_jax.types import Frames, Variables
+from sercl_jax.types import Frames, Utterance, Variables
 
 VERSION = 1  # counts up when the values change
 BATCH = 16
 LONGEST = 30.0  # seconds; the rest of a longer utterance is left out
 _LENGTHS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, LONGEST)  # seconds; one compilation for each
+
+
+class Waveforms(Protocol):
+    """What is needed of a corpus."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def utterances(self) -> Sequence[Utterance]: ...
+
+    def __len__(self) -> int: ...
+
+    def waveform(self, u: int) -> np.ndarray: ...
 
 
 def digest(variables: Variables) -> str:
@@ -58,8 +72,8 @@ def contexts(corpus: corpora.Corpus, settings: cpc.CpcSettings, variables: Varia
             files.remove_leftovers(folder)
             found = cache.load(folder, key)
             if found is None:
-                counts = np.array([_frames(u.num_samples) for u in corpus.utterances], np.int64)
-                cache.store(folder, key, names, counts, _compute(corpus, settings, variables, counts, progress))
+                counts = np.array([_frames(u.num_samples) for u in corpus.utterances])
+                cache.store(folder, key, names, counts, compute(corpus, settings, variables, progress=progress))
                 found = cache.load(folder, key)
     assert found is not None
     values, offsets, _ = found
@@ -70,16 +84,17 @@ def _frames(num_samples: int) -> int:
     return max(min(num_samples, waveforms.num_samples(LONGEST)) // waveforms.HOP, 1)
 
 
-def _compute(corpus: corpora.Corpus, settings: cpc.CpcSettings, variables: Variables, counts: np.ndarray,
-             progress: bool) -> Iterator[np.ndarray]:
-    """Rows in the order of the corpus, computed in runs of similar length so that little is padding."""
+def compute(corpus: Waveforms, settings: cpc.CpcSettings, variables: Variables, *,
+            progress: bool) -> Iterator[np.ndarray]:
+    """Each utterance's context [T, F] float32, in the order of the corpus; similar lengths are computed together."""
     predict = cpc.embedder(settings)
+    counts = [_frames(u.num_samples) for u in corpus.utterances]
     with tqdm(total=len(corpus), desc=f"CPC features of {corpus.name}", unit="utterance", disable=not progress,
               dynamic_ncols=True) as bar:
         for first in range(0, len(corpus), 8 * BATCH):
             rows = np.arange(first, min(first + 8 * BATCH, len(corpus)))
             made: dict[int, np.ndarray] = {}
-            lengths = np.array([_length(int(counts[u])) for u in rows])
+            lengths = np.array([_length(counts[u]) for u in rows])
             for samples in np.unique(lengths):
                 chosen = rows[lengths == samples]
                 c = parallel.apply_in_batches(predict, variables, _padded(corpus, chosen, int(samples)), BATCH,
@@ -94,7 +109,7 @@ def _length(frames: int) -> int:
     return next(n for n in map(waveforms.num_samples, _LENGTHS) if n >= frames * waveforms.HOP)
 
 
-def _padded(corpus: corpora.Corpus, rows: np.ndarray, samples: int) -> Mapping[str, Any]:
+def _padded(corpus: Waveforms, rows: np.ndarray, samples: int) -> Mapping[str, Any]:
     def make(chosen: np.ndarray) -> np.ndarray:
         x = np.zeros((len(chosen), samples), np.int16)
         for b, u in enumerate(rows[chosen]):
@@ -105,10 +120,12 @@ def _padded(corpus: corpora.Corpus, rows: np.ndarray, samples: int) -> Mapping[s
     return {"waveform": Rows(len(rows), make)}
 
 
+def statistics(frames: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation over time: [T, F] -> [2 F] float32."""
+    own = np.asarray(frames, np.float64)
+    return np.concatenate([own.mean(0), own.std(0)]).astype(np.float32)
+
+
 def mean_and_deviation(frames: Frames) -> np.ndarray:
     """Mean and standard deviation over each utterance's frames, [U, 2 F] float32."""
-    rows = []
-    for u in range(len(frames)):
-        own = np.asarray(frames[u], np.float64)
-        rows.append(np.concatenate([own.mean(0), own.std(0)]))
-    return np.stack(rows).astype(np.float32)
+    return np.stack([statistics(frames[u]) for u in range(len(frames))])

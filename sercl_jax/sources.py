@@ -194,8 +194,8 @@ class CpcSource:
         found = pretraining.seeds(Path(config.init_from))
         lacking = [seed for seed in range(config.seed, config.seed + config.seeds) if seed not in found]
         if lacking:
-            self.warnings = (f"{config.init_from} has no pre-training with seed {lacking[0]}: that of seed {found[0]} "
-                             "stands in for it.",)
+            self.warnings = (f"{config.init_from} has no pre-training with seed {lacking[0]}: that of seed "
+                             f"{found[0]} stands in for it.",)
 
     def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
         settings, variables = pretraining.load(Path(self._config.init_from), seed)

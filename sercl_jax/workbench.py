@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from sercl_jax import corpora, features, functionals, nodes, workers
+from sercl_jax import corpora, features, files, functionals, nodes, workers
 from sercl_jax.errors import UserError
 from sercl_jax.types import Frames
 
@@ -64,11 +64,22 @@ class Workbench:
         return {section.corpus: self.corpus_of(section).key for section in sections}
 
     def frames(self, config: ConfigDict) -> Frames:
-        """Low-level descriptors of the corpus, from the cache or extracted now."""
+        """What `config.features` names, from the cache or computed now; kinds joined by "+" stand side by side."""
         corpus = self.corpus(config)
-        return self._once(("frames", corpus.key, config.features), lambda: features.extract(
-            corpus, config.features, cache_dir=cache_directory(config), workers=config.data.workers or None,
-            progress=self._progress))
+        return self._once(("frames", corpus.key, config.features, config.init_from),
+                          lambda: side_by_side([self._one_kind(config, kind) for kind in config.features.split("+")]))
+
+    def _one_kind(self, config: ConfigDict, kind: str) -> Frames:
+        corpus, cache_dir = self.corpus(config), cache_directory(config)
+        if kind != "cpc":
+            return features.extract(corpus, kind, cache_dir=cache_dir, workers=config.data.workers or None,
+                                    progress=self._progress)
+        if not config.init_from:
+            raise UserError("features=cpc needs --config.init_from=WORKDIR of a run with setup=pretrain.")
+        from sercl_jax import pretraining, representations  # they import JAX's models, which others need not
+
+        settings, variables = pretraining.load(Path(config.init_from), config.seed)
+        return representations.contexts(corpus, settings, variables, cache_dir=cache_dir, progress=self._progress)
 
     def nodes(self, config: ConfigDict, count: int) -> nodes.Nodes:
         """At most `count` nodes of every utterance, not yet standardised."""
@@ -98,6 +109,23 @@ class Workbench:
     def speakers(self, config: ConfigDict) -> np.ndarray:
         """[U] speaker names."""
         return np.array([u.speaker for u in self.corpus(config).utterances])
+
+
+def side_by_side(parts: Sequence[Frames]) -> Frames:
+    """Several kinds of features of one corpus as one, each utterance as long as its shortest kind.
+
+    Raises:
+      UserError: their frames are not equally far apart.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if len({part.hop for part in parts}) > 1:
+        raise UserError("features: kinds with different distances between frames cannot be joined.")
+    counts = np.min([np.diff(part.offsets) for part in parts], axis=0)
+    rows = [np.concatenate([part[u][:count] for part in parts], axis=1) for u, count in enumerate(counts)]
+    return Frames(values=np.concatenate(rows), offsets=np.concatenate([[0], np.cumsum(counts)]),
+                  names=tuple(name for part in parts for name in part.names), hop=parts[0].hop,
+                  key=files.digest([part.key for part in parts]))
 
 
 def _path(text: str) -> Path | None:

@@ -124,9 +124,12 @@ def test_scores_stand_beside_the_paper_s_and_the_other_set_ups(full):
     assert "above the paper's 0.731 ± 0.003, whose folds and validation parts are its own." in words
     assert "The paper's folds and validation parts are its own" in words
     assert "protocol is not stated" not in words
-    for name, printed in (("", "0.731 ± 0.003"), (", sup", "0.664 ± 0.007"), (", joint", "0.562 ± 0.012")):
-        assert f"Paper{name} {printed} not stated" in words
-    assert "This run (pre)" in words
+    lines = [("This run (pre)", ours, "0.731 ± 0.003")]
+    lines += [(baseline["name"], baseline["metrics"]["CCC_avg"], printed)
+              for baseline, printed in zip(found["baselines"], ("0.664 ± 0.007", "0.562 ± 0.012"), strict=True)]
+    for name, score, printed in lines:
+        low, high = score["ci95"]
+        assert f"{name} {score['mean']:.3f} ± {score['std']:.3f} [{low:.3f}, {high:.3f}] {printed}" in words
     for baseline in found["baselines"]:
         gap = baseline["difference"]["CCC_dom"]
         sign = "+" if gap["mean"] > 0 else "−"
@@ -179,6 +182,7 @@ def test_the_map_is_coloured_by_emotion_and_by_speaker(full):
     assert "By emotion" in words
     assert "By speaker" in words
     assert "coloured by 4 emotions and by 10 speakers" in words
+    assert "No emotion class was used in training." in words
 
 
 def test_what_was_pre_trained_on_is_told(full):

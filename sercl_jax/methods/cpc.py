@@ -110,7 +110,7 @@ def recognizer_loss(settings: RecognizerSettings) -> Callable[..., tuple[jax.Arr
 
     def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         x = _standardised(variables, batch["x"])
-        predicted = recognizer.apply({"params": variables["params"]}, x, batch["mask"], _keys(key, batch))
+        predicted: Any = recognizer.apply({"params": variables["params"]}, x, batch["mask"], _keys(key, batch))
         return _global_ccc(predicted, batch)
 
     return loss
@@ -122,7 +122,9 @@ def recognizer_predictor(settings: RecognizerSettings) -> Callable[[Variables, B
     recognizer = Recognizer(settings)
 
     def predict(variables: Variables, batch: Batch) -> jax.Array:
-        return recognizer.apply({"params": variables["params"]}, _standardised(variables, batch["x"]), batch["mask"])
+        x = _standardised(variables, batch["x"])
+        predicted: Any = recognizer.apply({"params": variables["params"]}, x, batch["mask"])
+        return predicted
 
     return predict
 
@@ -206,9 +208,10 @@ def joint_loss(cpc: model.CpcSettings, settings: RecognizerSettings,
 
     def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         params = variables["params"]
-        sums, c = network.apply({"params": params["cpc"]}, model.samples(batch), batch["frames"], _keys(key, batch),
-                                method="compare_and_context")
-        predicted = recognizer.apply({"params": params["recognizer"]}, c, _real(batch, c.shape[1]),
+        made: Any = network.apply({"params": params["cpc"]}, model.samples(batch), batch["frames"],
+                                  _keys(key, batch), method="compare_and_context")
+        sums, c = made
+        predicted: Any = recognizer.apply({"params": params["recognizer"]}, c, _real(batch, c.shape[1]),
                                      _keys(jax.random.fold_in(key, 1), batch))
         value, found = _global_ccc(predicted, batch)
         own, told = model.global_loss(sums, batch["valid"])
@@ -224,8 +227,9 @@ def joint_predictor(cpc: model.CpcSettings, settings: RecognizerSettings) -> Cal
 
     def predict(variables: Variables, batch: Batch) -> jax.Array:
         params = variables["params"]
-        _, c = network.apply({"params": params["cpc"]}, model.samples(batch))
-        return recognizer.apply({"params": params["recognizer"]}, c, _real(batch, c.shape[1]))
+        made: Any = network.apply({"params": params["cpc"]}, model.samples(batch))
+        predicted: Any = recognizer.apply({"params": params["recognizer"]}, made[1], _real(batch, made[1].shape[1]))
+        return predicted
 
     return predict
 

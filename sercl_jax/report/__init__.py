@@ -67,7 +67,7 @@ def _draw(results: inputs.Results, workdir: Path, problems: list[str]) -> list[D
         drawings += [rating_figures.scatter(ratings, results.synthetic)] if ratings is not None else []
     drawings += [rating_figures.identified(results), *curves.draw(inputs.read_curves(workdir), results)]
     embeddings = _read(inputs.read_embeddings, workdir / "embeddings.npz", problems)
-    drawings += [figures.scatter(embeddings, results.synthetic)] if embeddings is not None else []
+    drawings += [figures.scatter(embeddings, results)] if embeddings is not None else []
     drawings += [figures.probes(results), figures.label_efficiency(results)]
     return [drawing for drawing in drawings if drawing is not None]
 

@@ -81,14 +81,14 @@ def pretraining(curves: Sequence[Curve], results: Results) -> Drawing | None:
                           for where, lines in ((" in training", seen), (" on held-out speech", unseen)) if lines
                           for _, mean in [_mean(lines)]]
             if chance is not None:
-                axis.axhline(100 * chance, color=style.CONTRAST, linewidth=1, linestyle=(0, (4, 3)))
+                axis.axhline(100 * chance, color=style.INK, linewidth=1, linestyle=(0, (6, 3)))
             axis.set_ylim(bottom=0)
             _label(axis, _IDENTIFIED[name], axis_name)
         kinds = [Line2D([], [], color=style.INK, linestyle=(0, (1, 1.2)), linewidth=1.2, label="training batches")]
         if any(_HELD_OUT + name in curve.columns for curve in curves for name in names):
             kinds.append(Line2D([], [], color=style.INK, linewidth=2, label="held-out speech"))
         if chance is not None:
-            kinds.append(Line2D([], [], color=style.CONTRAST, linewidth=1, linestyle=(0, (4, 3)),
+            kinds.append(Line2D([], [], color=style.INK, linewidth=1, linestyle=(0, (6, 3)),
                                 label=f"chance, {100 * chance:.2f} %"))
             words.append(f"chance is {100 * chance:.2f} %")
         _legend(figure, series, kinds)

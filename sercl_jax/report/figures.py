@@ -24,7 +24,7 @@ def scores(results: Results) -> Drawing | None:
     metrics = metrics or list(results.metrics)
     systems: list[tuple[str, Mapping[str, Estimate]]] = [(values.ours(results.protocol), results.metrics)]
     systems += [(baseline.name, baseline.metrics) for baseline in results.baselines]
-    names = [name for name, _ in systems] + (["Paper"] if results.paper else [])
+    names = [name for name, _ in systems] + (["Paper"] if results.paper and not results.paper_beside else [])
     with style.drawing():
         figure, axes = style.new_figure(2.3 * len(metrics) + marks.name_width(names), 1.0 + 0.34 * len(names), 1,
                                         len(metrics))
@@ -32,10 +32,11 @@ def scores(results: Results) -> Drawing | None:
             for place, (_, measured) in enumerate(systems):
                 if metric in measured:
                     marks.point(axis, place, metric, measured[metric], style.ACCENT if place == 0 else style.MUTED)
-            for place, baseline in enumerate(results.baselines, 1):
-                if metric in baseline.paper:
-                    marks.paper_point(axis, place, metric, baseline.paper[metric])
-            if metric in results.paper:
+            if results.paper_beside:
+                for place, paper in enumerate((results.paper, *(baseline.paper for baseline in results.baselines))):
+                    if metric in paper:
+                        marks.paper_point(axis, place, metric, paper[metric])
+            elif metric in results.paper:
                 axis.axvline(marks.scale(metric) * results.paper[metric].mean, color=style.CONTRAST, linewidth=1,
                              linestyle=(0, (4, 3)))
                 marks.paper_point(axis, len(systems), metric, results.paper[metric])
@@ -47,7 +48,9 @@ def scores(results: Results) -> Drawing | None:
             f"{metric} {values.estimate(metric, measured[metric])} {values.interval(metric, measured[metric].ci)}"
             for metric in metrics if metric in measured) for name, measured in systems)
         caption = "Points with 95 % intervals from a bootstrap over speakers."
-        if results.paper:
+        if results.paper_beside:
+            caption += " The paper's values are the hollow diamonds, with standard deviations over its runs."
+        elif results.paper:
             spread = any(value.std for value in results.paper.values())
             caption += " The paper's value is the hollow diamond and the dashed line; it comes " + (
                 "with a standard deviation over its runs." if spread else "without an interval.")
@@ -109,7 +112,7 @@ def recalls(results: Results) -> Drawing | None:
                             results.synthetic)
 
 
-def scatter(embeddings: Embeddings, synthetic: bool) -> Drawing | None:
+def scatter(embeddings: Embeddings, results: Results) -> Drawing | None:
     """t-SNE of the embeddings by emotion and by speaker, trained above untrained if both are known."""
     if len(embeddings.values) < projection.SMALLEST:
         return None
@@ -129,11 +132,13 @@ def scatter(embeddings: Embeddings, synthetic: bool) -> Drawing | None:
             _groups(axes[2 * line + 1], points, speakers, f"By speaker{suffix}", line == len(lines) - 1)
         number = f"{len(chosen)} of {len(embeddings.values)}" if len(chosen) < len(embeddings.values) else (
             f"all {len(chosen)}")
-        caption = (f"t-SNE of {number} embeddings, standardised as for the classifier, started from principal "
-                   "components. Neighbours mean something; distances between clusters and their sizes do not.")
+        standardised = "standardised" if results.rated else "standardised as for the classifier"
+        caption = (f"t-SNE of {number} embeddings, {standardised}, started from principal components. Neighbours mean "
+                   "something; distances between clusters and their sizes do not.")
+        caption += " No emotion class was used in training." if results.rated else ""
         return style.finish(figure, "tsne", "Embeddings in the plane", caption,
                             f"Scatter plots of {number} embeddings, coloured by {len(set(emotions))} emotions and by "
-                            f"{len(set(speakers))} speakers.", synthetic)
+                            f"{len(set(speakers))} speakers.", results.synthetic)
 
 
 def probes(results: Results) -> Drawing | None:

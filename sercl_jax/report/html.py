@@ -107,16 +107,23 @@ def _signed(metric: str, value: float) -> str:
     return f"{100 * value:+.1f}" if values.is_percentage(metric) else f"{value:+.3f}"
 
 
-def _metrics(results: Results) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """(metric, [(system, mean and spread, interval)]), this run's first."""
+def _metrics(results: Results) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """(metric, [(system, mean and spread, interval)]), this run's first.
+
+    The paper is one more system or, where it has values for the baselines, too, one more column.
+    """
     groups = []
-    systems = [(values.ours(results.protocol), results.metrics), *((b.name, b.metrics) for b in results.baselines)]
-    published = [("Paper", results.paper), *((f"Paper, {b.name}", b.paper) for b in results.baselines)]
+    systems = [(values.ours(results.protocol), results.metrics, results.paper),
+               *((b.name, b.metrics, b.paper) for b in results.baselines)]
     for metric in results.metrics:
-        lines = [(name, values.estimate(metric, measured[metric]), values.interval(metric, measured[metric].ci))
-                 for name, measured in systems if metric in measured]
-        lines += [(name, values.estimate(metric, paper[metric]), "not stated") for name, paper in published
-                  if metric in paper]
+        lines: list[tuple[str, ...]] = []
+        for name, measured, paper in systems:
+            if metric in measured:
+                line = (name, values.estimate(metric, measured[metric]), values.interval(metric, measured[metric].ci))
+                beside = values.estimate(metric, paper[metric]) if metric in paper else ""
+                lines.append((*line, beside) if results.paper_beside else line)
+        if metric in results.paper and not results.paper_beside:
+            lines.append(("Paper", values.estimate(metric, results.paper[metric]), "not stated"))
         groups.append((values.heading(metric), lines))
     return groups
 

@@ -72,6 +72,11 @@ class Results:
         """Whether ratings were predicted, not classes."""
         return any(not values.is_percentage(metric) for metric in self.metrics)
 
+    @property
+    def paper_beside(self) -> bool:
+        """Whether the paper has values for the baselines, too."""
+        return any(baseline.paper for baseline in self.baselines)
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
