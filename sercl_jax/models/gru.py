@@ -22,7 +22,7 @@ def recurrence(gates: Array, kernel: Array, bias: Array, state: Array) -> Array:
     r = s(a_r + U_r h + b_r), z = s(a_z + U_z h + b_z), n = tanh(a_n + r (U_n h + b_n)), h' = (1 - z) n + z h.
 
     Automatic differentiation of the loop would add an [H, 3 H] gradient of the kernel at every frame. Here the
-    backward loop yields the gradients of the gates, and the kernel's is one product of them with all states: 2.3 times
+    backward loop yields the gradients of the gates, and the kernel's is one product of them with all states: twice
     as fast on a CPU. Products run in the kernel's type, everything else in float32.
 
     Args:
