@@ -133,8 +133,8 @@ def scatter(embeddings: Embeddings, results: Results) -> Drawing | None:
         number = f"{len(chosen)} of {len(embeddings.values)}" if len(chosen) < len(embeddings.values) else (
             f"all {len(chosen)}")
         standardised = "standardised" if results.rated else "standardised as for the classifier"
-        caption = (f"t-SNE of {number} embeddings, {standardised}, started from principal components. Neighbours mean "
-                   "something; distances between clusters and their sizes do not.")
+        caption = (f"t-SNE of {number} embeddings, {standardised}, started from principal components. "
+                   "Neighbours mean something; distances between clusters and their sizes do not.")
         caption += " No emotion class was used in training." if results.rated else ""
         return style.finish(figure, "tsne", "Embeddings in the plane", caption,
                             f"Scatter plots of {number} embeddings, coloured by {len(set(emotions))} emotions and by "
