@@ -13,8 +13,8 @@ EMOTIONS = {"angry": (220.0, 0.5), "neutral": (140.0, 0.2), "sad": (100.0, 0.05)
 RATE = 16_000
 
 
-def write(folder: Path, seed: int = 0) -> Path:
-    """Writes 36 WAV files of about half a second and returns the manifest that lists them."""
+def write(folder: Path, seed: int = 0, rated: bool = False) -> Path:
+    """Writes 36 WAV files of about half a second and returns the manifest that lists them, perhaps with ratings."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     rows = []
@@ -28,6 +28,11 @@ def write(folder: Path, seed: int = 0) -> Path:
                 name = f"{speaker}_{sentence}_{emotion}.wav"
                 soundfile.write(folder / name, np.clip(amplitude * voice * 0.4 + noise, -1, 1), RATE)
                 rows.append({"path": name, "label": emotion, "speaker": speaker, "text": sentence})
+                if rated:
+                    around = 0.1 * rng.normal(size=3)
+                    rows[-1] |= {"session": str(1 + s // 2), "activation": f"{3 + 4 * amplitude + around[0]:.3f}",
+                                 "valence": f"{3 - s / 4 + around[1]:.3f}",
+                                 "dominance": f"{3 + hz / 200 + around[2]:.3f}"}
     manifest = folder / "manifest.csv"
     with manifest.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]))
