@@ -18,6 +18,7 @@ from sercl_jax.ratings import (
     METRICS,
     RatingFold,
     RatingPredictions,
+    _ccc,
     compare,
     load,
     ratings_of,
@@ -98,6 +99,11 @@ def test_constants_score_0() -> None:
             assert found[name]["ci95"] == pytest.approx([0, 0], abs=1e-12)
     everything = np.full(one.truth.shape, 4.1)
     assert summarise([run(truth=everything, predicted=everything)])["metrics"][AVERAGE]["mean"] == 0
+
+
+def test_what_rounding_leaves_of_two_equal_constants_is_no_agreement() -> None:
+    c = np.arange(1, 400) / 70
+    assert (_ccc(np.stack([np.full(c.shape, 7), *(7 * c,) * 2, *(7 * c * c,) * 3], -1)) == 0).all()
 
 
 def test_perfect_predictions_score_1() -> None:
