@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from sercl_jax.models.products import product
 from sercl_jax.negatives import usable
 from sercl_jax.types import Metrics
 
@@ -163,8 +164,7 @@ def cpc_info_nce(predictions: Array, z: Array, candidates: Array, frames: Array,
     def compare(_: None, given: tuple[Array, Array, Array]) -> tuple[None, tuple[Array, Array, Array]]:
         k, predicted, chosen = given
         others = jax.vmap(lambda x, i: x[i])(z, jnp.maximum(chosen, 0))
-        scores = jnp.einsum("bgpd,bgmd->bgpm", predicted.reshape(batch, groups, share, width), others,
-                            preferred_element_type=jnp.float32) / temperature
+        scores = product("bgpd,bgmd->bgpm", predicted.reshape(batch, groups, share, width), others) / temperature
         wanted = jax.lax.dynamic_slice_in_dim(later, k, padded, 1)
         true = jnp.sum(predicted.astype(jnp.float32) * wanted.astype(jnp.float32), -1) / temperature
         true = true.reshape(batch, groups, share)

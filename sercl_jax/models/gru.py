@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from sercl_jax.models.products import product
+
 
 def _step(gates: Array, recurrent: Array, state: Array) -> tuple[Array, Array]:
     """r, z, n side by side [B, 3 H], and the new state; `recurrent` is state @ kernel + bias."""
@@ -41,7 +43,7 @@ def _forward(gates: Array, kernel: Array, bias: Array, state: Array) -> tuple[Ar
     width = state.shape[-1]
 
     def step(h: Array, a: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-        recurrent = jnp.matmul(h.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32) + bias[None]
+        recurrent = product("bh,hg->bg", h.astype(kernel.dtype), kernel) + bias[None]
         activations, h = _step(a, recurrent, h)
         return h, (h, activations, recurrent[:, 2 * width:])
 
@@ -64,16 +66,14 @@ def _backward(saved: tuple[Array, ...], slopes: Array) -> tuple[Array, Array, Ar
         d_r = d_n * candidate * r * (1 - r)
         d_z = slope * (h - n) * z * (1 - z)
         d_recurrent = jnp.concatenate([d_r, d_z, d_n * r], -1)
-        carried = slope * z + jnp.matmul(d_recurrent.astype(kernel.dtype), transposed,
-                                         preferred_element_type=jnp.float32)
+        carried = slope * z + product("bg,gh->bh", d_recurrent.astype(kernel.dtype), transposed)
         return carried, (d_recurrent, d_n)
 
     d_state, (d_recurrent, d_n) = jax.lax.scan(step, jnp.zeros_like(state), (slopes, before, activations, candidates),
                                                reverse=True)
     d_gates = jnp.concatenate([d_recurrent[..., :2 * width], d_n], -1)
-    d_kernel = jnp.einsum("tbh,tbg->hg", before.astype(kernel.dtype), d_recurrent.astype(kernel.dtype),
-                          preferred_element_type=jnp.float32).astype(kernel.dtype)
-    return d_gates, d_kernel, jnp.sum(d_recurrent, (0, 1)), d_state
+    d_kernel = product("tbh,tbg->hg", before.astype(kernel.dtype), d_recurrent.astype(kernel.dtype))
+    return d_gates, d_kernel.astype(kernel.dtype), jnp.sum(d_recurrent, (0, 1)), d_state
 
 
 recurrence.defvjp(_forward, _backward)
@@ -104,7 +104,6 @@ class Gru(nn.Module):
         recurrent = self.param("recurrent_kernel", orthogonal, shape)
         bias = self.param("input_bias", nn.initializers.zeros, shape[1:])
         recurrent_bias = self.param("recurrent_bias", nn.initializers.zeros, shape[1:])
-        gates = jnp.einsum("btc,cg->tbg", x.astype(self.dtype), kernel.astype(self.dtype),
-                           preferred_element_type=jnp.float32) + bias[None, None]
+        gates = product("btc,cg->tbg", x.astype(self.dtype), kernel.astype(self.dtype)) + bias[None, None]
         states = recurrence(gates, recurrent.astype(self.dtype), recurrent_bias, state)
         return states.swapaxes(0, 1), states[-1]
