@@ -15,6 +15,7 @@ import soundfile
 
 from sercl_jax import corpora
 from sercl_jax.corpora import archives, distribution, registry
+from sercl_jax.corpora.base import Options
 from sercl_jax.errors import UserError
 
 SPEAKERS = {"84": ("F", "dev-clean"), "174": ("M", "dev-clean"), "19": ("F", "train-clean-100")}
@@ -156,13 +157,29 @@ def test_subsets_have_records_of_their_own(tmp_path):
     assert load(unpacked / "LibriSpeech" / "dev-clean", tmp_path).key == dev.key
 
 
-def test_only_archives_of_the_subset_are_opened(tmp_path):
+def test_only_the_archives_needed_are_opened(tmp_path):
     given = tmp_path / "given"
     write_tar(given / "dev-clean.tar", tree(("dev-clean",)))
     (given / "train-clean-100.tar").write_bytes(b"still being downloaded")
+    write_tar(given / "another.tar", {"song.wav": b"something else"})
     check(load(given, tmp_path, subset="dev-clean"), ("dev-clean",))
     with pytest.raises(UserError, match=r"train-clean-100\.tar: is not a readable tar archive"):
         load(given, tmp_path)
+
+
+def test_several_subsets_from_archives_however_they_are_called(tmp_path):
+    given = tmp_path / "given"
+    write_tar(given / "dev-clean.tar", tree(("dev-clean",)))
+    write_tar(given / "more.tar", tree(("train-clean-100",)))
+    check(load(given, tmp_path, subset="dev-clean+train-clean-100"))
+
+
+def test_a_builder_without_configuration_takes_what_is_there(tmp_path):
+    """As the `tfds build` command makes it."""
+    archive = write_tar(tmp_path / "a.tar", tree())
+    builder = registry.builder_class("librispeech")(data_dir=str(tmp_path / "data"),
+                                                    options=Options(manual_dir=archive))
+    assert len(builder.sources()) == sum(CHAPTERS.values())
 
 
 def test_records_serve_when_the_distribution_is_gone(tmp_path):

@@ -82,7 +82,7 @@ class Builder(CorpusBuilder):
 
 def _entries(place: Path, subsets: list[str], copies: Path | None, progress: bool) -> list[Entry]:
     patterns = [subset + FILES for subset in subsets or [SUBSET]]
-    found = entries(place, patterns, "LibriSpeech", also=SPEAKERS, gather=True, prefer=subsets, copies=copies,
+    found = entries(place, patterns, "LibriSpeech", also=SPEAKERS, gather=not subsets, prefer=subsets, copies=copies,
                     progress=progress)
     # SPEAKERS.TXT lies beside the subset's folder, which may be what was given.
     beside = place.absolute().parent / "SPEAKERS.TXT"

@@ -61,9 +61,9 @@ def members(path: Path, wanted: re.Pattern[str]) -> list[Entry]:
     Raises:
       UserError: the archive is damaged, or it is the one wanted and has links or entries that reach outside it.
     """
-    with path.open("rb") as file:
-        is_zip = file.read(4) in (b"PK\3\4", b"PK\5\6") or path.suffix.lower() == ".zip"
-    return _in_zip(path, wanted) if is_zip else _in_tar(path, wanted)
+    if path.suffix.lower() == ".tar":
+        return _in_tar(path, wanted)
+    return _in_zip(path, wanted)
 
 
 def _in_zip(path: Path, wanted: re.Pattern[str]) -> list[Entry]:

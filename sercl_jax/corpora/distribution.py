@@ -29,7 +29,7 @@ def entries(place: Path, patterns: str | Sequence[str], what: str, *, also: str 
       what: name of the corpus, for messages.
       also: such files are listed, too, but may be missing.
       gather: whether all archives of a folder are opened then.
-      prefer: if the names of archives in a folder start so, only those are opened.
+      prefer: archives whose names start so are opened first.
       copies: where the plain copy of a tar.gz goes; it is made once.
       progress: whether to show a progress bar meanwhile.
 
@@ -55,9 +55,11 @@ def entries(place: Path, patterns: str | Sequence[str], what: str, *, also: str 
         found = in_archive(place)
     elif place.is_dir():
         found = _in_tree(place, ending)
-        for archive in _preferred(archives.in_folder(place), prefer) if lacking(found) else ():
-            if gather or lacking(found):
-                found += in_archive(archive)
+        if lacking(found):
+            paths = archives.in_folder(place)
+            for path in sorted(paths, key=lambda path: not path.name.startswith(tuple(prefer))):
+                if gather or lacking(found):
+                    found += in_archive(path)
     else:
         raise UserError(f"{place}: there is no such file or folder; give the folder that holds {what}, its archive "
                         "or its unpacked tree.")
@@ -69,10 +71,6 @@ def entries(place: Path, patterns: str | Sequence[str], what: str, *, also: str 
 
 def _ending(pattern: str) -> re.Pattern[str]:
     return re.compile(f"(?:^|.*/)(?:{pattern})")
-
-
-def _preferred(paths: list[Path], prefer: Collection[str]) -> list[Path]:
-    return [path for path in paths if path.name.startswith(tuple(prefer))] or paths
 
 
 def _in_tree(place: Path, ending: re.Pattern[str]) -> list[Entry]:
