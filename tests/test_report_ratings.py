@@ -242,6 +242,18 @@ def test_unreadable_predictions_are_left_out_and_named(tmp_path, change):
     assert not (tmp_path / "figures" / "ratings.png").exists()
 
 
+@pytest.mark.parametrize(("pretraining", "config", "chance"), [
+    ({"identified": {"k": [], "chance": 0.04}}, {"cpc": {"negatives": 50}}, "chance, 4.00 %"),
+    ({}, {"cpc": {"negatives": 9}}, "chance, 10.00 %"), ({}, {"cpc": 3}, None), ({}, {}, None)])
+def test_chance_is_that_of_the_results_or_of_the_config(tmp_path, pretraining, config, chance):
+    results.write(tmp_path, make_results([predictions()], baselines=[], pretraining=pretraining))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    log(tmp_path / "train" / "cpc-seed0" / "pretrain" / "metrics.jsonl", [{"step": 5, "identified_1": 0.5}])
+    words = Page(report.write(tmp_path).read_text(encoding="utf-8")).words()
+    assert "Next step identified, % in training: from 50.0 to 50.0" in words
+    assert (re.findall(r"chance, [\d.]+ %", words) or [None])[0] == chance
+
+
 def test_a_pre_training_has_a_page_without_ratings(tmp_path):
     share = {"mean": 0.41, "std": 0.01, "ci95": [0.38, 0.44]}
     found = make_results([predictions()], baselines=[], folds=[], runs=[], labels=[], paper={}, protocol={

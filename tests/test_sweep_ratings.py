@@ -54,8 +54,9 @@ def test_table_1_stands_beside_the_paper_s_values(tmp_path, ran, capsys):
               for folder in [next(path.name for path in (tmp_path / "rows").iterdir()
                                   if path.name.startswith(name.lower()))]}
     gap = ratings.compare(loaded["preCPC"], loaded["miniCPC"])["CCC_avg"]
-    told = f"{values.difference('CCC_avg', gap['mean'])} {values.interval('CCC_avg', tuple(gap['ci95']), signed=True)}"
-    assert f"CCC_avg {told} against miniCPC" in tables[0].rows[-1].note
+    ends = values.interval("CCC_avg", tuple(gap["ci95"]), signed=True)
+    told = f"CCC_avg {values.difference('CCC_avg', gap['mean'])} {ends} against miniCPC"
+    assert told in tables[0].rows[-1].note
     assert tables[0].rows[0].note == ""
     assert "    CCC_avg 0." in capsys.readouterr().err
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:

@@ -38,7 +38,7 @@ def write(workdir: Path) -> Path:
     problems: list[str] = []
     run = _read_object(workdir / "run.json", problems)
     config = run.get("config") or _read_object(workdir / "config.json", problems)
-    drawings = _draw(results, workdir, problems)
+    drawings = _draw(results, _chance(results, config), workdir, problems)
     with atomic_path(workdir / "figures") as folder:
         folder.mkdir()
         for drawing in drawings:
@@ -60,12 +60,21 @@ def _read_object(path: Path, problems: list[str]) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _draw(results: inputs.Results, workdir: Path, problems: list[str]) -> list[Drawing]:
+def _chance(results: inputs.Results, config: dict) -> float | None:
+    """Of telling the next frame from its negatives by guessing: from the results, or else from the config."""
+    if results.pretraining is not None and results.pretraining.chance is not None:
+        return results.pretraining.chance
+    negatives = config["cpc"].get("negatives") if isinstance(config.get("cpc"), dict) else None
+    return 1 / (1 + negatives) if isinstance(negatives, int) else None
+
+
+def _draw(results: inputs.Results, chance: float | None, workdir: Path, problems: list[str]) -> list[Drawing]:
     drawings = [figures.scores(results), figures.confusion(results), figures.recalls(results)]
     if results.rated:
         ratings = _read(inputs.read_ratings, workdir / "predictions.csv", problems)
         drawings += [rating_figures.scatter(ratings, results.synthetic)] if ratings is not None else []
-    drawings += [rating_figures.identified(results), *curves.draw(inputs.read_curves(workdir), results)]
+    drawings.append(rating_figures.identified(results))
+    drawings += curves.draw(inputs.read_curves(workdir), chance, results.synthetic)
     embeddings = _read(inputs.read_embeddings, workdir / "embeddings.npz", problems)
     drawings += [figures.scatter(embeddings, results)] if embeddings is not None else []
     drawings += [figures.probes(results), figures.label_efficiency(results)]

@@ -1,6 +1,7 @@
 """Figures of training: what the logs hold decides which panels there are."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sercl_jax.report import style
-from sercl_jax.report.inputs import Curve, Results
+from sercl_jax.report.inputs import Curve
 from sercl_jax.report.style import Drawing
 
 _LINES = 20  # single curves drawn behind their mean
@@ -23,13 +24,19 @@ _RECOGNITION = {"ccc_act": "CCC of activation", "ccc_val": "CCC of valence", "cc
 Line = tuple[np.ndarray, np.ndarray]
 
 
-def draw(curves: Sequence[Curve], results: Results) -> list[Drawing]:
-    """The figures that these logs are enough for."""
+def draw(curves: Sequence[Curve], chance: float | None, synthetic: bool) -> list[Drawing]:
+    """The figures that these logs are enough for.
+
+    Args:
+      curves: the logs.
+      chance: share of true frames that guessing among the negatives would identify, where it is known.
+      synthetic: whether the data are.
+    """
     rated = [curve for curve in curves if any(name.startswith("ccc_") for name in curve.columns)]
     predictive = [curve for curve in curves if any(name in curve.columns for name in _IDENTIFIED)]
     contrastive = [curve for curve in curves if curve not in rated and curve not in predictive]
-    drawings = [training(contrastive, results.synthetic), pretraining(predictive, results),
-                recognition(rated, results.synthetic)]
+    drawings = [training(contrastive, synthetic), pretraining(predictive, chance, synthetic),
+                recognition(rated, synthetic)]
     return [drawing for drawing in drawings if drawing is not None]
 
 
@@ -51,15 +58,15 @@ def training(curves: Sequence[Curve], synthetic: bool) -> Drawing | None:
         return style.finish(figure, "training", "Training", _caption(len(curves)), "; ".join(words) + ".", synthetic)
 
 
-def pretraining(curves: Sequence[Curve], results: Results) -> Drawing | None:
+def pretraining(curves: Sequence[Curve], chance: float | None, synthetic: bool) -> Drawing | None:
     """Predictive coding: loss, and how often what comes next is told from the negatives, beside chance."""
     if not curves:
         return None
     axis_name = _axis_name(curves)
-    chance = results.pretraining.chance if results.pretraining else None
     series = _series(curves)
     # Where ratings are learned as well, the loss is that of both.
-    alone = [curve for curve in curves if not any(name.startswith("ccc_") for name in curve.columns)]
+    alone = [curve for curve in curves
+             if "loss" in curve.columns and not any(name.startswith("ccc_") for name in curve.columns)]
     names = [name for name in _IDENTIFIED if any(name in curve.columns for curve in curves)]
     words = []
     with style.drawing():
@@ -75,7 +82,7 @@ def pretraining(curves: Sequence[Curve], results: Results) -> Drawing | None:
                 seen = _lines(members, axis_name, name, 100)
                 unseen = _lines(members, axis_name, _HELD_OUT + name, 100)
                 if seen:
-                    axis.plot(*_mean(seen), color=color, linewidth=1.2, linestyle=(0, (1, 1.2)))
+                    _plot(axis, _mean(seen), color, linewidth=1.2, linestyle=(0, (1, 1.2)))
                 _bundle(axis, unseen, color)
                 words += [f"{_IDENTIFIED[name]}{_of(label, series)}{where}: from {mean[0]:.1f} to {mean[-1]:.1f}"
                           for where, lines in ((" in training", seen), (" on held-out speech", unseen)) if lines
@@ -94,7 +101,7 @@ def pretraining(curves: Sequence[Curve], results: Results) -> Drawing | None:
         _legend(figure, series, kinds)
         caption = (f"{_caption(len(curves))} Identified: the true frame scores higher than every negative drawn from "
                    "the same utterance.")
-        return style.finish(figure, "pretraining", "Pre-training", caption, "; ".join(words) + ".", results.synthetic)
+        return style.finish(figure, "pretraining", "Pre-training", caption, "; ".join(words) + ".", synthetic)
 
 
 def recognition(curves: Sequence[Curve], synthetic: bool) -> Drawing | None:
@@ -165,7 +172,12 @@ def _bundle(axis: Axes, lines: Sequence[Line], color: str) -> None:
     for x, y in lines[:_LINES] if len(lines) > 1 else []:
         axis.plot(x, y, color=color, linewidth=0.8, alpha=0.3)
     if lines:
-        axis.plot(*_mean(lines), color=color, linewidth=2)
+        _plot(axis, _mean(lines), color, linewidth=2)
+
+
+def _plot(axis: Axes, line: Line, color: str, **look: Any) -> None:
+    """A line, or a dot where there is but one point."""
+    axis.plot(*line, marker="o" if len(line[0]) == 1 else "", color=color, markersize=4, **look)
 
 
 def _axis_name(curves: Sequence[Curve]) -> str:

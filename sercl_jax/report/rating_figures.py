@@ -26,11 +26,11 @@ def scatter(ratings: Ratings, synthetic: bool) -> Drawing | None:
             axis.plot([low, high], [low, high], color=style.CONTRAST, linewidth=1, linestyle=(0, (4, 3)))
             axis.plot(truth[shown], predicted[shown], "o", color=style.ACCENT, markersize=3.2, markeredgewidth=0,
                       alpha=0.35)
-            axis.text(0.04, 0.96, f"CCC {score:.3f}", transform=axis.transAxes, va="top", fontsize=9.5,
-                      fontweight="bold")
+            axis.text(0.04, 0.96, f"CCC {score:.3f}".replace("-", "−"), transform=axis.transAxes, va="top",
+                      fontsize=9.5, fontweight="bold")
             axis.set_xlim(low, high)
             axis.set_ylim(low, high)
-            axis.set_aspect("equal")
+            axis.set_box_aspect(1)
             axis.set_title(name)
             axis.set_xlabel("given by listeners")
             for side in (axis.xaxis, axis.yaxis):
