@@ -98,12 +98,12 @@ def test_only_the_dense_layers_after_pooling_have_biases():
 
 @pytest.mark.parametrize("pairs", [1, 3, 16])
 def test_attention_is_a_loop_however_it_is_grouped(pairs, monkeypatch):
-    monkeypatch.setattr(recognizer, "SCORE_BYTES", 4 * 5 * 5 * pairs)
+    monkeypatch.setattr(recognizer, "score_bytes", lambda: 4 * 5 * 5 * pairs)
     rng = np.random.default_rng(0)
     q, k, v, slope = (rng.standard_normal((4, 5, 2, 3)).astype(np.float32) * 2 for _ in range(4))
     mask = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 0, 1, 0, 0], [1, 1, 0, 0, 0]], bool)
     expected = np.stack([attention_loop(*one) for one in zip(q, k, v, mask, strict=True)])
-    found = jax.jit(attention)(q, k, v, mask)
+    found = jax.jit(lambda *heads: attention(*heads, mask))(q, k, v)
     np.testing.assert_allclose(np.where(mask[..., None, None], found, 0), expected, atol=1e-5)
 
     def whole(q, k, v):
@@ -121,15 +121,15 @@ def test_attention_is_a_loop_however_it_is_grouped(pairs, monkeypatch):
 def test_scores_never_exist_all_at_once():
     """The largest array in the whole program is a group's scores, also in the backward pass."""
     q = jnp.zeros((4, 64, 8, 2))
-    size = recognizer.SCORE_BYTES
-    assert recognizer._group(64 * 8, 4 * 1000 * 1000) == 8
+    size = recognizer.score_bytes()
+    assert recognizer._group(64 * 8, 4 * 1000 * 1000) == 2
     assert recognizer._group(30, size // 4) == 3  # a divisor
     assert recognizer._group(7, 2 * size) == 1
     assert recognizer._group(7, size // 100) == 7
 
     def largest(pairs):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(recognizer, "SCORE_BYTES", pairs * 4 * 64 * 64)
+            patch.setattr(recognizer, "score_bytes", lambda: pairs * 4 * 64 * 64)
             program = jax.make_jaxpr(jax.grad(lambda q: attention(q, q, q, jnp.ones((4, 64), bool)).sum()))(q)
         return max(math.prod(v.aval.shape) for v in variables_in(program.jaxpr))
 
