@@ -93,6 +93,12 @@ def seeds(workdir: Path) -> list[int]:
     return found
 
 
+def key(workdir: Path) -> str:
+    """Hexadecimal name of the models in a workdir of setup=pretrain; they carry checksums of their parameters."""
+    return files.digest([(workdir.expanduser() / MODELS / f"seed{seed}" / "model.json").read_text(encoding="utf-8")
+                         for seed in seeds(workdir)])
+
+
 def load(workdir: Path, seed: int) -> tuple[CpcSettings, Variables]:
     """A pre-trained model; that of the first seed if there is none of this.
 

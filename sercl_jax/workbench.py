@@ -57,11 +57,16 @@ class Workbench:
             on_error=data.on_error, workers=data.workers or None, progress=self._progress))
 
     def corpus_keys(self, config: ConfigDict) -> dict[str, str]:
-        """Names and keys of the corpora that an experiment is made of."""
+        """Names and keys of what an experiment is made of: its corpora, and a pre-training that it starts from."""
         sections = [config.data]
         if config.method == "cpc" and config.setup in ("pre", "all") and not config.init_from:
             sections.append(config.pretrain_data)
-        return {section.corpus: self.corpus_of(section).key for section in sections}
+        keys = {section.corpus: self.corpus_of(section).key for section in sections}
+        if config.init_from:
+            from sercl_jax import pretraining  # imports JAX's models, which others need not
+
+            keys["init_from"] = pretraining.key(Path(config.init_from))
+        return keys
 
     def frames(self, config: ConfigDict) -> Frames:
         """What `config.features` names, from the cache or computed now; kinds joined by "+" stand side by side."""

@@ -61,8 +61,8 @@ def claim_corpora(workdir: Path, keys: Mapping[str, str]) -> None:
     theirs = json.loads(path.read_text(encoding="utf-8"))
     changed = sorted(name for name in keys if keys[name] != theirs.get(name))
     if changed:
-        raise UserError(f"{workdir}: the corpus {', '.join(changed)} has changed since this run was started (other "
-                        "audio, labels or utterances). Choose another --workdir, or remove this one.")
+        raise UserError(f"{workdir}: this run was started on other data: {', '.join(changed)} has changed since "
+                        "(audio, labels, utterances or parameters). Choose another --workdir, or remove this one.")
 
 
 def _differences(a: Any, b: Any, prefix: str = "") -> list[str]:

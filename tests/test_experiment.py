@@ -15,6 +15,7 @@ from small_corpus import command, write
 
 from sercl_jax import checkpoint, classify, experiment, runs, sources, sweep
 from sercl_jax import config as config_lib
+from sercl_jax.errors import UserError
 from sercl_jax.workbench import Workbench
 
 
@@ -199,3 +200,20 @@ def test_unwritable_workdir_is_a_clear_error(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+
+
+def test_an_edited_manifest_is_not_taken_for_the_old_one(tmp_path, capsys):
+    """The same config and workdir, finished, and then other labels under the same name."""
+    manifest = write(tmp_path / "corpus")
+    config = _config(tmp_path, **{"eval.untrained": False, "eval.probes": False})
+    experiment.run(config, tmp_path / "run", quiet=True)
+    experiment.run(config, tmp_path / "run")
+    assert "is finished" in capsys.readouterr().out
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace("ann_s1_angry.wav,angry", "ann_s1_angry.wav,sad"), encoding="utf-8")
+    with pytest.raises(UserError, match="manifest has changed"):
+        experiment.run(config, tmp_path / "run", quiet=True)
+    # Without its corpus a finished result can still be read.
+    manifest.unlink()
+    experiment.run(config, tmp_path / "run")
+    assert "is finished" in capsys.readouterr().out

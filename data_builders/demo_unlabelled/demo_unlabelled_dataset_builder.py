@@ -3,11 +3,12 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
+from sercl_jax.corpora import registry
 from sercl_jax.corpora.base import CorpusBuilder
 from sercl_jax.corpora.source import Source
 from sercl_jax.types import Utterance
 
-from ..demo import acting, synthesis
+acting, synthesis = registry.module("demo", "acting"), registry.module("demo", "synthesis")
 
 SPEAKERS = tuple(f"u{number:02d}" for number in range(1, 33))
 SENTENCES = 16  # by each speaker, no two alike

@@ -34,8 +34,13 @@ def builder_class(name: str) -> Any:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UserError(f"corpus {name!r} is unknown; {hint}Known corpora: {', '.join(names())}.")
+    return module(name, f"{name}_dataset_builder").Builder
+
+
+def module(corpus: str, name: str) -> types.ModuleType:
+    """A module of a corpus' folder, however its builder was imported: what two corpora share."""
     if _PACKAGE not in sys.modules:
         package = types.ModuleType(_PACKAGE)
         package.__path__ = [str(_directory())]
         sys.modules[_PACKAGE] = package
-    return importlib.import_module(f"{_PACKAGE}.{name}.{name}_dataset_builder").Builder
+    return importlib.import_module(f"{_PACKAGE}.{corpus}.{name}")

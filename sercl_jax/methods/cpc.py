@@ -130,7 +130,8 @@ def recognizer_predictor(settings: RecognizerSettings) -> Callable[[Variables, B
 
 
 def _standardised(variables: Variables, x: jax.Array) -> jax.Array:
-    return (x - variables["statistics"]["mean"]) / variables["statistics"]["scale"]
+    statistics = variables["statistics"]
+    return (x - statistics["mean"][None, None]) / statistics["scale"][None, None]
 
 
 def _keys(key: jax.Array, batch: Batch) -> jax.Array:
