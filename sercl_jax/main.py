@@ -20,7 +20,10 @@ HELP = """Speech emotion recognition by contrastive learning: trains, evaluates 
       --config.data.manual_dir=DIR --workdir=runs/emodb                      EMO-DB from its download.zip
   python -m sercl_jax.main --config=configs/serugcl.py:corpus=manifest \\
       --config.data.manifest=my.csv                                          your own recordings
-  python -m sercl_jax.main --config=configs/tables/serugcl_table5.py:corpus=emodb ...    a table of the paper
+  python -m sercl_jax.main --config=configs/cpc.py                           activation, valence, dominance
+  python -m sercl_jax.main --config=configs/cpc.py:setup=pretrain,corpus=librispeech \\
+      --config.data.manual_dir=DIR --workdir=runs/cpc                        pre-training on unlabelled speech
+  python -m sercl_jax.main --config=configs/tables/serugcl_table5.py:corpus=emodb ...    a table of a paper
 
 Flags:
   --config=FILE[:CHOICES]   a file of configs/; its docstring lists its comma-separated choices
@@ -120,7 +123,13 @@ def use_huge_pages() -> None:
 def run() -> None:
     """Entry point of the `sercl` command."""
     use_huge_pages()
-    sys.exit(main(sys.argv))
+    try:
+        status = main(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as in `... --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
 
 
 if __name__ == "__main__":
