@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from sercl_jax import checkpoint, corpora, files, intervals, train
+from sercl_jax import checkpoint, corpora, files, intervals, results, train
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.models.cpc import CpcSettings, initializer
@@ -69,7 +69,7 @@ def pretrain(config: ConfigDict, corpus: corpora.Corpus, rows: np.ndarray, held_
     settings = {"corpus": corpus.key, "rows": files.digest(np.asarray(rows).tolist()),
                 "held_out": files.digest(np.asarray(held_out).tolist()), "seed": seed}
     stage = cpc.pretrain_stage(recipe, corpus, rows, held_out, seed, settings)
-    directory = store / f"cpc-seed{seed}-{files.digest(stage.settings)}"
+    directory = store / f"cpc-{corpus.name}-seed{seed}-{files.digest(stage.settings)}"
     return train.run(stage, workdir=directory, seed=seed, log_every=config.train.log_every,
                      checkpoint_every=config.train.checkpoint_every, progress=progress)
 
@@ -97,6 +97,11 @@ def key(workdir: Path) -> str:
     """Hexadecimal name of the models in a workdir of setup=pretrain; they carry checksums of their parameters."""
     return files.digest([(workdir.expanduser() / MODELS / f"seed{seed}" / "model.json").read_text(encoding="utf-8")
                          for seed in seeds(workdir)])
+
+
+def told(workdir: Path) -> dict[str, Any]:
+    """What the results in a workdir of setup=pretrain tell of it."""
+    return results.read(workdir.expanduser()).get("pretraining", {})
 
 
 def load(workdir: Path, seed: int) -> tuple[CpcSettings, Variables]:
@@ -130,23 +135,14 @@ class Pretraining:
             checkpoint.save_model(self.workdir / MODELS / f"seed{seed}", result.variables, {}, {
                 "settings": asdict(self.recipe.settings), "corpus": corpus.name, "corpus_key": corpus.key,
                 "seed": seed, "best_step": result.best_step, "config": json.loads(config.to_json_best_effort())})
-            shares.append(self._shares(result.variables, test))
-            start.append(self._shares(untrained(self.recipe.settings, seed), test))
+            shares.append(_shares(self.recipe, result.variables, corpus, test))
+            start.append(_shares(self.recipe, untrained(self.recipe.settings, seed), corpus, test))
         return self._results(seconds, shares, start)
-
-    def _shares(self, variables: Variables, test: np.ndarray) -> np.ndarray:
-        """[U, K] of the utterances tested, or [0, K]."""
-        if not len(test):
-            return np.zeros((0, self.recipe.settings.future))
-        test = test[:cpc.HELD_OUT_MOST]
-        return cpc.identified(self.recipe.settings, variables,
-                              cpc.identification_batch(self.corpus, test, self.recipe.seconds))
 
     def _results(self, seconds: float, shares: list[np.ndarray], start: list[np.ndarray]) -> dict[str, Any]:
         config, utterances = self.config, self.corpus.utterances
         rows, _, test = self.parts
         speakers = [utterances[u].speaker for u in test[:cpc.HELD_OUT_MOST]]
-        negatives = self.recipe.settings.negatives
         return {
             "method": config.method, "corpus": self.corpus.name,
             "protocol": {"name": "held-out speakers" if all(speakers) else "held-out utterances", "setup": "pretrain",
@@ -156,14 +152,33 @@ class Pretraining:
             "metrics": _identified(shares, speakers), "folds": [], "confusion": [],
             "baselines": [{"name": "untrained", "metrics": _identified(start, speakers),
                            "difference": _identified([a - b for a, b in zip(shares, start, strict=True)], speakers)}],
-            "pretraining": {
-                "corpus": self.corpus.name, "hours": sum(utterances[u].seconds for u in rows) / 3600,
-                "identified": {"k": [float(x) for x in np.nanmean(np.stack(shares), (0, 1))] if speakers else [],
-                               "untrained": [float(x) for x in np.nanmean(np.stack(start), (0, 1))]
-                               if speakers else [], "chance": 1 / (1 + negatives)}},
+            "pretraining": _facts(self.recipe, self.corpus, rows, shares),
             "synthetic": self.corpus.name.startswith("demo"), "warnings": [],
             "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
             "seconds": {"features": self.bench.feature_seconds, "train": seconds, "evaluate": 0.0}}
+
+
+def describe(config: ConfigDict, corpus: corpora.Corpus, rows: np.ndarray, test: np.ndarray,
+             variables: Variables) -> dict[str, Any]:
+    """What a report tells of a pre-training on `rows`: its corpus and hours, and what it identifies in `test`."""
+    recipe = cpc_recipes.pretraining(config)
+    return _facts(recipe, corpus, rows, [_shares(recipe, variables, corpus, test)])
+
+
+def _facts(recipe: cpc_recipes.Pretraining, corpus: corpora.Corpus, rows: np.ndarray,
+           shares: list[np.ndarray]) -> dict[str, Any]:
+    known = {} if not len(shares[0]) else {"identified": {
+        "k": [float(x) for x in np.nanmean(np.stack(shares), (0, 1))], "chance": 1 / (1 + recipe.settings.negatives)}}
+    return {"corpus": corpus.name, "hours": sum(corpus.utterances[u].seconds for u in rows) / 3600, **known}
+
+
+def _shares(recipe: cpc_recipes.Pretraining, variables: Variables, corpus: corpora.Corpus,
+            test: np.ndarray) -> np.ndarray:
+    """[U, K] of the utterances tested, or [0, K]."""
+    if not len(test):
+        return np.zeros((0, recipe.settings.future))
+    return cpc.identified(recipe.settings, variables,
+                          cpc.identification_batch(corpus, test[:cpc.HELD_OUT_MOST], recipe.seconds))
 
 
 def _identified(shares: list[np.ndarray], speakers: Sequence[str]) -> dict[str, Any]:

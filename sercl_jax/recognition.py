@@ -93,6 +93,7 @@ class Recognition:
         self.seconds = 0.0
         self._models: dict[str, tuple[CpcSettings, Variables]] = {}
         self._frames: dict[str, Frames] = {}
+        self._told: dict[str, Any] = {}  # of the pre-training, for the report
 
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
@@ -115,7 +116,7 @@ class Recognition:
                           for name, theirs in found.items() if name != main],
             "protocol_sheet": self.sheet, "synthetic": self.corpus.name.startswith("demo"),
             "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
-            **_paper(self.corpus.name, main),
+            **_paper(self.corpus.name, main), **({"pretraining": self._told} if self._told else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": self.seconds,
                         "evaluate": max(time.monotonic() - started - self.seconds, 0.0)}}
 
@@ -162,7 +163,7 @@ class Recognition:
         if name == "joint":
             recipe = self.joint
             stage = cpc.joint_stage(recipe, self.pretraining, self.corpus, targets, rows, valid, seed, settings)
-            trained = self._train(stage, seed)
+            trained = self._train(name, stage, seed)
             return Fitted(lambda test: cpc.recognize_jointly(recipe, self.pretraining, trained.variables, self.corpus,
                                                              targets, test),
                           {"cpc": {"params": trained.variables["params"]["cpc"]},
@@ -172,13 +173,13 @@ class Recognition:
         stage = cpc.recognizer_stage(self.recognition, frames, targets, rows, valid, seed,
                                      {**settings, "frames": frames.key},
                                      standardise=self.config.recognizer.standardise)
-        trained = self._train(stage, seed)
+        trained = self._train(name, stage, seed)
         parts = {"recognizer": trained.variables} | ({} if model is None else {"cpc": model[1]})
         return Fitted(lambda test: cpc.recognize(self.recognition, trained.variables, frames, targets, test), parts,
                       _epoch(trained, stage), trained.seconds)
 
-    def _train(self, stage: Stage, seed: int) -> train.TrainResult:
-        directory = self.store / f"{stage.name}-seed{seed}-{files.digest(stage.settings)}"
+    def _train(self, name: str, stage: Stage, seed: int) -> train.TrainResult:
+        directory = self.store / f"{name}-seed{seed}-{files.digest(stage.settings)}"
         trained = train.run(stage, workdir=directory, seed=seed, log_every=self.config.train.log_every,
                             checkpoint_every=self.config.train.checkpoint_every, progress=not self.quiet)
         self.seconds += trained.seconds
@@ -213,11 +214,13 @@ class Recognition:
         """The model of init_from, or one that is pre-trained now on the pre-training corpus."""
         config = self.config
         if config.init_from:
+            self._told = pretraining.told(Path(config.init_from))
             return pretraining.load(Path(config.init_from), config.seed)
         corpus = self.bench.corpus_of(config.pretrain_data)
-        rows, valid, _ = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
+        rows, valid, test = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
         trained = pretraining.pretrain(config, corpus, rows, valid, config.seed, self.store, not self.quiet)
         self.seconds += trained.seconds
+        self._told = pretraining.describe(config, corpus, rows, test, trained.variables)
         return self.pretraining.settings, trained.variables
 
     def _embeddings(self, name: str) -> None:

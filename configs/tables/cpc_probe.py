@@ -3,8 +3,8 @@
     python -m sercl_jax.main --config=configs/tables/cpc_probe.py:corpus=emodb,protocol=loso,runs=3 \\
         --config.data.manual_dir=DIR --config.init_from=runs/cpc --workdir=runs/cpc-probe
 
-Choices as in configs/cpc.py; runs=3 takes the pre-trainings with seeds 0 to 2 of init_from, each beside the parameters
-that it started from. The openSMILE row needs the extra: pip install 'sercl_jax[opensmile]'.
+Choices as in configs/cpc.py; runs=3 takes the pre-trainings with seeds 0 to 2 of init_from, each beside the
+parameters that it started from. The openSMILE row needs the extra: pip install 'sercl_jax[opensmile]'.
 """
 
 from sercl_jax import config as config_lib
