@@ -12,6 +12,7 @@ from jax import Array
 from sercl_jax.graphs.build import adjacency, dense_graph, features, node_mask, pair_draws
 
 _BITS = 23
+_INTERPOLATIONS = 12  # then bisection, which cannot be slow
 _ONE = 1 << _BITS  # a float32 uniform draw is a multiple of 2**-23
 
 
@@ -93,23 +94,43 @@ def perturb_edges(keys: Array, graph: jraph.GraphsTuple, ratio: Array | float) -
     # Edges score below 2**23, free pairs from there to 2**24, anything else at 2**24.
     score = (jax.vmap(pair_draws, (0, None))(keys, n) * _ONE).astype(jnp.int32)
     score = jnp.where(edge, score, jnp.where(free, _ONE + score, 2 * _ONE))
-    edges = jnp.sum(edge, (1, 2))
+    edges, unjoined = (jnp.sum(pairs, (1, 2), dtype=jnp.int32) for pairs in (edge, free))
     wanted = jnp.round(ratio * edges).astype(jnp.int32)
-    dropped = edge & (score < _bound(score, wanted)[:, None, None])
-    added = free & (score < _bound(score, edges + wanted)[:, None, None])
+    bounds = _bounds(score, edges, unjoined, wanted, jnp.minimum(wanted, unjoined))[:, :, None, None]
+    dropped = edge & (score < bounds[:, 0])
+    added = free & (score < bounds[:, 1])
     half = (edge & ~dropped) | added
     return dense_graph(features(graph), mask, half | half.mT)
 
 
-def _bound(score: Array, count: Array) -> Array:
-    """The largest number [B] below 2**25 with at most `count` [B] of the scores [B, N, N] below it.
+def _bounds(score: Array, edges: Array, free: Array, dropped: Array, added: Array) -> Array:
+    """Numbers [B, 2] such that `dropped` [B] edges score below the first and `added` free pairs below the second.
 
-    Found bit by bit: 25 counts take a tenth of the time of a sort.
+    Found by interpolation, for draws are uniform: half a dozen counts in place of the 23 of a bisection or of a sort.
     """
-    flat = score.reshape(score.shape[0], -1)
+    low = jnp.broadcast_to(jnp.array([0, _ONE], jnp.int32), (score.shape[0], 2))
+    most = jnp.stack([edges, edges + free], 1)
+    wanted = jnp.stack([dropped, edges + added], 1)
+    below = jnp.stack([jnp.zeros_like(edges), edges], 1)  # how many score below `low`
+    low, below = (jnp.where(wanted == most, *of) for of in ((low + _ONE, low), (most, below)))
 
-    def refine(i: int, bound: Array) -> Array:
-        higher = bound | (_ONE << 1 >> i)
-        return jnp.where(jnp.sum(flat < higher[:, None], 1) <= count, higher, bound)
+    def open_(low: Array, high: Array, below: Array) -> Array:
+        return (below < wanted) & (high - low > 1)
 
-    return jax.lax.fori_loop(0, _BITS + 2, refine, jnp.zeros_like(count))
+    def refine(state: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
+        step, low, high, below, above = state
+        share = (wanted - below + 0.5) / jnp.maximum(above - below, 1)
+        share = jnp.where(step < _INTERPOLATIONS, share, 0.5)
+        middle = low + (share * (high - low)).astype(jnp.int32)
+        middle = jnp.clip(middle, low + 1, jnp.maximum(high - 1, low + 1))
+        # Both counts in one pass, as halves of a number: a column has at most 1024 pairs.
+        under = [(score < middle[:, side, None, None]).astype(jnp.int32) for side in (0, 1)]
+        columns = jnp.sum(under[0] + (under[1] << 16), 1)
+        count = jnp.stack([jnp.sum(columns & 0xffff, 1), jnp.sum(columns >> 16, 1)], 1)
+        unfinished, enough = open_(low, high, below), count > wanted
+        up, down = unfinished & ~enough, unfinished & enough
+        return (step + 1, jnp.where(up, middle, low), jnp.where(down, middle, high),
+                jnp.where(up, count, below), jnp.where(down, count, above))
+
+    start = (jnp.int32(0), low, jnp.broadcast_to(jnp.array([_ONE, 2 * _ONE], jnp.int32), low.shape), below, most)
+    return jax.lax.while_loop(lambda state: jnp.any(open_(*state[1:4])), refine, start)[1]
