@@ -77,6 +77,49 @@ class GcnLayer(nn.Module):
         return nn.Dense(self.hidden, dtype=self.dtype)(spread(h))
 
 
+@jax.custom_vjp
+def _norm_relu(x: Array, scale: Array, bias: Array) -> Array:
+    """relu(LayerNorm(x)) of rows [V, D] in float32, in the dtype of x.
+
+    The written-out gradient passes over memory half as often as the derived one.
+    """
+    scaled = _normalise(x, scale, bias)[2]
+    return nn.relu(scaled).astype(x.dtype)
+
+
+def _normalise(x: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]:
+    """1 / deviation [V, 1], normalised and scaled rows [V, D]."""
+    x = x.astype(jnp.float32)
+    mean = jnp.mean(x, -1, keepdims=True)
+    variance = jnp.maximum(jnp.mean(jnp.square(x), -1, keepdims=True) - jnp.square(mean), 0)
+    shrink = jax.lax.rsqrt(variance + 1e-6)
+    unit = (x - mean) * shrink
+    return shrink, unit, unit * scale[None] + bias[None]
+
+
+def _norm_relu_backward(kept: tuple[Array, Array, Array], slope: Array) -> tuple[Array, Array, Array]:
+    x, scale, _ = kept
+    shrink, unit, scaled = _normalise(*kept)
+    slope = jnp.where(scaled > 0, slope.astype(jnp.float32), 0)
+    inward = slope * scale[None]
+    back = shrink * (inward - jnp.mean(inward, -1, keepdims=True)
+                     - unit * jnp.mean(inward * unit, -1, keepdims=True))
+    return back.astype(x.dtype), jnp.sum(slope * unit, 0), jnp.sum(slope, 0)
+
+
+# The forward pass calls the function itself, so that a gradient of a gradient's forward pass comes here, too.
+_norm_relu.defvjp(lambda x, scale, bias: (_norm_relu(x, scale, bias), (x, scale, bias)), _norm_relu_backward)
+
+
+class NormRelu(nn.Module):
+    """LayerNorm, then ReLU; parameters as `flax.linen.LayerNorm` has them."""
+
+    @nn.compact
+    def __call__(self, h: Array) -> Array:
+        scale = self.param("scale", nn.initializers.ones, h.shape[-1:])
+        return _norm_relu(h, scale, self.param("bias", nn.initializers.zeros, h.shape[-1:]))
+
+
 LAYERS: dict[str, type[GinLayer] | type[GcnLayer]] = {"gin": GinLayer, "gcn": GcnLayer}
 
 
@@ -131,10 +174,8 @@ class GraphEncoder(nn.Module):
         h = jnp.where(mask[..., None], features(graph), 0).astype(self.dtype)
         h = h.reshape(-1, h.shape[-1])
         outputs = []
-        for _ in range(self.layers):
+        for layer in range(self.layers):
             h = LAYERS[self.kind](self.hidden, self.dtype)(h, spread)
-            if self.norm == "layer":
-                h = nn.LayerNorm(dtype=self.dtype)(h)
-            h = nn.relu(h)
+            h = NormRelu(name=f"LayerNorm_{layer}")(h) if self.norm == "layer" else nn.relu(h)
             outputs.append(h.astype(jnp.float32))
         return [h.reshape(*mask.shape, -1) for h in outputs]
