@@ -12,7 +12,7 @@ help:
 	@echo "make demo   train, evaluate and report SERUGCL on the embedded corpus, into $(WORKDIR)"
 	@echo "make test   lint, types and tests"
 	@echo "make lint   lint and types only"
-	@echo "make bench  throughput against PyTorch Geometric and openSMILE, into $(BENCHDIR)"
+	@echo "make bench  throughput against PyTorch, PyTorch Geometric and openSMILE, and of the input, into $(BENCHDIR)"
 
 demo: $(VENV)/.base
 	$(BIN)/python -m sercl_jax.main --config=configs/serugcl.py --workdir=$(WORKDIR)
@@ -29,6 +29,8 @@ lint: $(VENV)/.test
 bench: $(VENV)/.bench
 	mkdir -p $(BENCHDIR)
 	$(BIN)/python -m benchmarks.serugcl --peer torch --json $(BENCHDIR)/serugcl.json
+	$(BIN)/python -m benchmarks.cpc --peer torch --json $(BENCHDIR)/cpc.json
+	$(BIN)/python -m benchmarks.input --json $(BENCHDIR)/input.json
 	$(BIN)/python -m benchmarks.features --json $(BENCHDIR)/features.json
 
 # One stamp per set of packages; a change of the pins or of pyproject.toml installs again.

@@ -118,16 +118,36 @@ def memory_facts(imported: int, device_peak: int | None) -> dict[str, Any]:
             **({} if device_peak is None else {"device_peak": device_peak})}
 
 
+def draws(settings: "CpcSettings", batch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What `cpc_loss` draws for a batch with `key(0)`: candidates [B, K, G, 1 + N], and negatives [B, K, T, N]."""
+    import jax
+    import jax.numpy as jnp
+
+    from sercl_jax.graphs import utterance_keys
+    from sercl_jax.negatives import draw_candidates, usable
+
+    rows, length = len(batch["index"]), batch["waveform"].shape[1] // HOP
+    groups, size, frames = -(-length // settings.share), 1 + settings.negatives, jnp.asarray(batch["frames"])
+    keys = utterance_keys(jax.random.key(0), jnp.asarray(batch["index"]))
+    candidates = draw_candidates(keys, frames, length=length, draws=settings.future * groups, size=size)
+    candidates = candidates.reshape(rows, settings.future, groups, size)
+    share = -(-length // groups)
+    negatives = []
+    for k in range(1, settings.future + 1):
+        chosen = candidates[:, k - 1]
+        used = np.asarray(usable(chosen, (jnp.arange(groups * share) + k).reshape(groups, share), frames))
+        of_each = np.broadcast_to(np.asarray(chosen)[:, :, None], used.shape)[used]
+        negatives.append(of_each.reshape(rows, -1, settings.negatives)[:, :length])
+    return np.asarray(candidates), np.stack(negatives, 1)
+
+
 def write_reference(path: Path, settings: "CpcSettings", device: "jax.Device") -> None:
     """Stores first parameters, a small batch, its negatives, and the training step's loss and gradient of it."""
     import jax
-    import jax.numpy as jnp
     from flax import traverse_util
 
     from sercl_jax import parallel, train
-    from sercl_jax.graphs import utterance_keys
     from sercl_jax.models import cpc as model
-    from sercl_jax.negatives import draw_candidates, usable
 
     batch, devices = random_batch(BATCHES, CHECK_BATCH, CHECK_FRAMES * HOP), (device,)
     parameters = model.initializer(settings)(train.init_key(0), batch)["params"]
@@ -138,22 +158,11 @@ def write_reference(path: Path, settings: "CpcSettings", device: "jax.Device") -
 
     value, gradient = parallel.unreplicate(parallel.map_step(both, devices=devices)(
         parallel.replicate(parameters, devices), parallel.shard(batch, devices)))
-    groups, frames = -(-CHECK_FRAMES // settings.share), jnp.asarray(batch["frames"])
-    share = -(-CHECK_FRAMES // groups)
-    size = 1 + settings.negatives
-    candidates = draw_candidates(utterance_keys(jax.random.key(0), batch["index"]), frames, length=CHECK_FRAMES,
-                                 draws=settings.future * groups, size=size)
-    candidates = candidates.reshape(-1, settings.future, groups, size)
-    negatives = []
-    for k in range(1, settings.future + 1):
-        chosen = candidates[:, k - 1]
-        used = usable(chosen, (jnp.arange(groups * share) + k).reshape(groups, -1), frames)
-        of_each = np.broadcast_to(np.asarray(chosen)[:, :, None], used.shape)[np.asarray(used)]
-        negatives.append(of_each.reshape(CHECK_BATCH, -1, settings.negatives)[:, :CHECK_FRAMES])
-    np.savez(path, loss=value, waveform=batch["waveform"], candidates=np.asarray(candidates),
-             negatives=np.stack(negatives, 1),
-             **{f"{name}/{leaf}": np.asarray(x) for name, tree in (("params", parameters), ("gradient", gradient))
-                for leaf, x in traverse_util.flatten_dict(tree, sep="/").items()})
+    candidates, negatives = draws(settings, batch)
+    arrays = {"loss": value, "waveform": batch["waveform"], "candidates": candidates, "negatives": negatives}
+    for kind, tree in (("params", parameters), ("gradient", gradient)):
+        arrays |= {f"{kind}/{name}": np.asarray(x) for name, x in traverse_util.flatten_dict(tree, sep="/").items()}
+    np.savez(path, **arrays)
 
 
 def make(settings: dict[str, Any], device: str | None, batch: int, samples: int, reference: str | None) -> Ours:

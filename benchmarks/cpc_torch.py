@@ -153,7 +153,8 @@ class Peer:
         else:
             draws = [draw_each(batch, frames, k, s["negatives"], waveform.device)
                      for k in range(1, s["future"] + 1)]
-        return info_nce(self._form, *self._model(waveform), draws)
+        z, predictions = self._model(waveform)
+        return info_nce(self._form, z, predictions, draws)
 
     def _agreement(self, reference: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Relative differences from our loss and gradient, of equal parameters, waveforms and negatives."""
@@ -161,7 +162,8 @@ class Peer:
         draws = [chosen if self._form == "shared" else chosen[:, :-k]
                  for k, chosen in enumerate(drawn.to(self._device).unbind(1), 1)]
         waveform = torch.from_numpy(reference["waveform"]).to(self._device)
-        loss = info_nce(self._form, *self._model(waveform), draws)
+        z, predictions = self._model(waveform)
+        loss = info_nce(self._form, z, predictions, draws)
         loss.backward()
         ours = Cpc(*(self._settings[name] for name in ("channels", "context", "future", "norm")))
         copy_parameters(parameters(reference, "gradient"), ours)
