@@ -6,16 +6,18 @@
 Corpora of generated noise, of utterances from 2 to 14 seconds, are built as a manifest's are, in a temporary folder.
 CPC trains on the largest as `train.run` does: batches are cut from the records by a thread while the device computes.
 `ratio` is the time of such steps over that of the same steps with one batch that stays on the device: 1 means that
-input costs nothing. On a CPU both compete for the same cores; what the pipeline sustains alone is in `alone`. Every
-side has a process of its own, and they take turns (see `pairs`); each turn starts the pipeline anew. `memory` is of
-processes that read `--batches` batches of each corpus without training: "opened" once the records are open,
-"reading" after the first quarter of the batches, "read" after the last ("own" leaves out pages of mapped files).
+input costs nothing. Both take turns in one process, with one compiled step; each turn starts the pipeline anew. On a
+CPU they compete for the same cores; what the pipeline sustains alone is in `alone`. `memory` is of processes that
+read `--batches` batches of each corpus without training: "opened" once the records are open, "reading" after the
+first quarter of the batches, "read" after the last ("own" leaves out pages of mapped files).
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 RATE = 16_000
 SHORTEST, LONGEST = 2.0, 14.0  # seconds
 MODELS = {"small": {"channels": 32, "context": 32, "norm": "channel"}, "paper": {"norm": "channel"}}
+KINDS = ("real", "resident")
 PER_FILE = 20  # utterances; a manifest may cut many from one file
 SEED = 0
 
@@ -64,9 +67,9 @@ def build(folder: Path, utterances: int) -> "Corpus":
 
 
 class Training:
-    """Steps of CPC, on batches from the records or on one that stays on the device."""
+    """Steps of CPC, on batches from the records and on one that stays on the device."""
 
-    def __init__(self, directory: str, settings: dict[str, Any], real: bool, batch: int, seconds: float, steps: int,
+    def __init__(self, directory: str, settings: dict[str, Any], batch: int, seconds: float, steps: int,
                  device: str | None):
         import jax
 
@@ -81,7 +84,7 @@ class Training:
         corpus = reader.open_corpus("manifest", Path(directory))
         self._batch = waveforms.batches(corpus, np.arange(len(corpus)), batch_size=batch, seconds=seconds,
                                         crop="random", seed=SEED)
-        self._real, self._steps, self._in_flight = real, steps, parallel.in_flight(self._devices)
+        self._steps, self._in_flight = steps, parallel.in_flight(self._devices)
         self._prefetch, self._shard, self._wait = data.prefetch, parallel.shard, jax.block_until_ready
         self._resident = parallel.shard(self._batch(0), self._devices)
         made = model.CpcSettings(**settings)
@@ -92,14 +95,22 @@ class Training:
              "optimizer": optimizer.init(variables["params"]), "fixed": {}}, self._devices)
         self._seed = parallel.replicate(np.uint32(SEED), self._devices)
         self._step: Any = train.mapped_step(model.cpc_loss(made), optimizer.update, self._devices)
-        self._device = self._devices[0]
-        self(0)
+        for kind in KINDS:
+            self._take(kind, 0)
+        self._seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
 
     def __call__(self, turn: int) -> None:
-        """`steps` steps, as the loop of `train.run` takes them."""
-        first = turn * self._steps
+        """Times `steps` steps of each kind; the order rotates."""
+        for kind in np.roll(KINDS, turn).tolist():
+            time.sleep(pairs.PAUSE_SECONDS)
+            start = time.perf_counter()
+            self._take(kind, turn * self._steps)
+            self._seconds[kind].append((time.perf_counter() - start) / self._steps)
+
+    def _take(self, kind: str, first: int) -> None:
+        """Steps as the loop of `train.run` takes them."""
         batches = self._prefetch(lambda step: self._shard(self._batch(step), self._devices), first,
-                                 first + self._steps) if self._real else [self._resident] * self._steps
+                                 first + self._steps) if kind == "real" else [self._resident] * self._steps
         pending: list[Any] = []
         for batch in batches:
             self._state, told = self._step(self._state, batch, self._seed)
@@ -109,7 +120,8 @@ class Training:
         self._wait((self._state, pending))
 
     def facts(self) -> dict[str, Any]:
-        return {"device": {"platform": self._device.platform, "kind": self._device.device_kind}}
+        device = self._devices[0]
+        return {"device": {"platform": device.platform, "kind": device.device_kind}, "seconds": self._seconds}
 
 
 class Reading:
@@ -188,16 +200,14 @@ def steps_per_second(arguments: argparse.Namespace, directory: str) -> dict[str,
     """Real input beside a batch that stays on the device, for each model."""
     found: dict[str, Any] = {}
     for model in arguments.models:
-        sides = {kind: pairs.Side(".input:make_training", {
-            "directory": directory, "settings": MODELS[model], "real": kind == "real", "batch": arguments.batch,
+        side = pairs.Side(".input:make_training", {
+            "directory": directory, "settings": MODELS[model], "batch": arguments.batch,
             "seconds": arguments.seconds, "steps": arguments.steps, "device": arguments.device}, pairs.TRAINING)
-            for kind in ("real", "resident")}
-        with pairs.processes(sides) as (running, failed):
-            if failed:
-                raise pairs.SideError(str(failed))
-            seconds = {kind: turns / arguments.steps
-                       for kind, turns in pairs.take_turns(running, arguments.repeats).items()}
-            found["device"] = running["real"].facts()["device"]
+        with contextlib.closing(pairs.SideProcess(side)) as process:
+            process.time(0, arguments.repeats)
+            told = process.facts()
+        seconds = {kind: np.array(turns) for kind, turns in told["seconds"].items()}
+        found["device"] = told["device"]
         found.setdefault("models", {})[model] = {
             "settings": MODELS[model],
             **{f"{kind}_steps_per_second": 1 / float(np.median(turns)) for kind, turns in seconds.items()},
@@ -211,11 +221,9 @@ def read(arguments: argparse.Namespace, corpus: "Corpus") -> dict[str, Any]:
     side = pairs.Side(".input:make_reading", {
         "directory": str(corpus.directory), "batch": arguments.batch, "seconds": arguments.seconds,
         "batches": arguments.batches, "device": arguments.device})
-    with pairs.processes({"alone": side}) as (running, failed):
-        if failed:
-            raise pairs.SideError(failed["alone"])
-        seconds = float(pairs.take_turns(running, 1)["alone"][0])
-        memory = running["alone"].facts()["memory"]
+    with contextlib.closing(pairs.SideProcess(side)) as process:
+        seconds = process.time(0, 1)
+        memory = process.facts()["memory"]
     rate = arguments.batches / seconds
     return {"utterances": len(corpus), "audio_hours": sum(u.seconds for u in corpus.utterances) / 3600,
             "audio_bytes": 2 * sum(u.num_samples for u in corpus.utterances), "batches": arguments.batches,
