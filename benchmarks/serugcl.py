@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from sercl_jax import files, resources, workers
+from sercl_jax import resources, workers
 from sercl_jax.errors import UserError
 
 from . import pairs, timing
@@ -152,19 +152,7 @@ def print_result(result: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, or 2 when something is the user's to mend."""
-    try:
-        arguments = parse(argv)
-        if arguments.json:
-            files.make_directory(arguments.json.resolve().parent)
-        timing.use_threads(arguments.threads)
-        result = measure(arguments)
-        print_result(result)
-        if arguments.json:
-            files.write_json(arguments.json, result)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return timing.run(argv, parse, measure, print_result)
 
 
 if __name__ == "__main__":

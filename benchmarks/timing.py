@@ -1,17 +1,19 @@
-"""What the benchmarks share: threads, summaries, the machine, its matrix product ceiling."""
+"""What the benchmarks share: their command line, threads, summaries, the machine, its matrix product ceiling."""
 
+import argparse
 import math
 import os
 import platform
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sercl_jax import workers
+from sercl_jax import files, workers
 from sercl_jax.errors import UserError
 
 
@@ -27,6 +29,31 @@ def use_threads(threads: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     os.environ.update(dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
+
+
+def run(argv: Sequence[str] | None, parse: Callable[[Sequence[str] | None], argparse.Namespace],
+        measure: Callable[[argparse.Namespace], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> int:
+    """A benchmark's command line; returns the exit status: 0, or 2 when something is the user's to mend.
+
+    Args:
+      argv: arguments, without the program's name; None for this process's own.
+      parse: reads them; they have at least `threads` and `json`.
+      measure: gives every figure, JSON-like.
+      show: prints them.
+    """
+    try:
+        arguments = parse(argv)
+        if arguments.json:
+            files.make_directory(arguments.json.resolve().parent)
+        use_threads(arguments.threads)
+        result = measure(arguments)
+        show(result)
+        if arguments.json:
+            files.write_json(arguments.json, result)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def spread(values: np.ndarray) -> dict[str, Any]:

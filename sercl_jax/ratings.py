@@ -6,8 +6,6 @@ Nothing here imports JAX.
 """
 
 import dataclasses
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sercl_jax import intervals
+from sercl_jax import intervals, stored
 from sercl_jax.errors import UserError
-from sercl_jax.files import atomic_path
 from sercl_jax.metrics import ccc
 
 if TYPE_CHECKING:
@@ -141,19 +138,15 @@ def save(path: Path, predictions: RatingPredictions) -> None:
     """Writes one run's predictions, whole or not at all."""
     plain = {f.name: getattr(predictions, f.name) for f in dataclasses.fields(predictions) if f.name not in _ARRAYS}
     plain["folds"] = [dataclasses.asdict(fold) for fold in predictions.folds]
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, json=np.array(json.dumps(plain, allow_nan=False)),
-                            **{name: getattr(predictions, name) for name in _ARRAYS})
+    stored.save(path, plain, {name: getattr(predictions, name) for name in _ARRAYS})
 
 
 def load(path: Path) -> RatingPredictions | None:
     """Reads them back; None if they are absent or unreadable, to be made again."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            plain = json.loads(str(stored["json"]))
-            arrays = {name: stored[name] for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    found = stored.load(path, _ARRAYS)
+    if found is None:
         return None
+    plain, arrays = found[0], dict[str, Any](found[1])
     for name in ("ids", "speakers"):
         plain[name] = tuple(plain[name])
     plain["folds"] = tuple(RatingFold(**fold) for fold in plain["folds"])

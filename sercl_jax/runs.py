@@ -4,18 +4,16 @@ Nothing here imports JAX, so that tasks can go to other processes.
 """
 
 import dataclasses
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
+from sercl_jax import stored
 from sercl_jax.classify import SvmSettings
 from sercl_jax.evaluate import Embeddings, FoldScore, Predictions, evaluate
-from sercl_jax.files import atomic_path
 from sercl_jax.splits import Fold
 from sercl_jax.types import Utterance
 
@@ -51,19 +49,15 @@ def save(path: Path, predictions: Predictions) -> None:
     """Writes one run's predictions, whole or not at all."""
     plain = {f.name: getattr(predictions, f.name) for f in dataclasses.fields(predictions) if f.name not in _ARRAYS}
     plain["folds"] = [dataclasses.asdict(score) for score in predictions.folds]
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, json=np.array(json.dumps(plain)),
-                            **{name: getattr(predictions, name) for name in _ARRAYS})
+    stored.save(path, plain, {name: getattr(predictions, name) for name in _ARRAYS})
 
 
 def load(path: Path) -> Predictions | None:
     """Reads them back; None if they are absent or unreadable, to be made again."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            plain = json.loads(str(stored["json"]))
-            arrays = {name: stored[name] for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    found = stored.load(path, _ARRAYS)
+    if found is None:
         return None
+    plain, arrays = found[0], dict[str, Any](found[1])
     for name in ("labels", "ids", "speakers"):
         plain[name] = tuple(plain[name])
     plain["folds"] = tuple(FoldScore(**score) for score in plain["folds"])

@@ -1,7 +1,12 @@
 """A corpus small enough for end-to-end tests: tones whose pitch and loudness tell the emotion, noise the speaker."""
 
 import csv
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +53,36 @@ def command(manifest: Path, cache: Path, workdir: Path, *flags: str, choices: st
     return [sys.executable, "-m", "sercl_jax.main", f"--config={config}:{choice}",
             f"--config.data.manifest={manifest}", f"--config.data.cache_dir={cache}", "--config.data.workers=1",
             f"--workdir={workdir}", "--config.eval.baseline=no", *flags]
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen:
+    """Starts a command in a process group of its own, with one device; its output goes to the log."""
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    with log.open("w", encoding="utf-8") as file:
+        return subprocess.Popen(arguments, stdout=file, stderr=file, start_new_session=True, env=environment)
+
+
+def finish(process: subprocess.Popen, log: Path) -> None:
+    """Waits for its end, which must be a good one."""
+    assert process.wait(timeout=600) == 0, log.read_text(encoding="utf-8")
+
+
+def kill_at(arguments: list[str], log: Path, folder: Path, sign: str) -> None:
+    """Starts a command and kills it as soon as a file like `sign` is in the folder."""
+    process = start(arguments, log)
+    deadline = time.monotonic() + 300
+    while not list(folder.glob(sign)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(folder.glob(sign)), f"the run never made {sign}: {log.read_text(encoding='utf-8')}"
+
+
+def leaves(tree, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """Names and arrays of nested dicts, in the order of their names."""
+    if isinstance(tree, dict):
+        for key in sorted(tree):
+            yield from leaves(tree[key], f"{name}/{key}")
+    else:
+        yield name, np.asarray(tree)

@@ -89,8 +89,9 @@ def test_frames_of_files_are_found_by_their_offsets(workdir, recordings, tmp_pat
 
 def test_a_bad_file_is_reported_and_the_rest_go_on(workdir, recordings, tmp_path):
     (recordings / "broken.wav").write_bytes(b"RIFF")
-    done = subprocess.run([sys.executable, "-m", "sercl_jax.embed", f"--workdir={workdir}",
-                           f"--out={tmp_path / 'x.npz'}", str(recordings)], capture_output=True, text=True, check=False)
+    arguments = [f"--workdir={workdir}", f"--out={tmp_path / 'x.npz'}", str(recordings)]
+    done = subprocess.run([sys.executable, "-m", "sercl_jax.embed", *arguments], capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 1, done.stderr
     assert "broken.wav" in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,15 +3,12 @@
 import csv
 import hashlib
 import json
-import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_corpus import command, write
+from small_corpus import command, finish, kill_at, leaves, start, write
 
 from sercl_jax import checkpoint, classify, experiment, runs, sources, sweep
 from sercl_jax import config as config_lib
@@ -126,59 +123,34 @@ def _outcome(workdir: Path) -> dict[str, str]:
     with np.load(workdir / "embeddings.npz") as stored:
         embeddings = stored["embeddings"]
     digest = hashlib.sha256()
-    for leaf in [*_leaves(variables), *(arrays[name] for name in sorted(arrays))]:
+    for leaf in [*(leaf for _, leaf in leaves(variables)), *(arrays[name] for name in sorted(arrays))]:
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return {"results": json.dumps(results, sort_keys=True), "model": digest.hexdigest(),
             "embeddings": hashlib.sha256(embeddings.tobytes()).hexdigest(),
             "predictions": (workdir / "predictions.csv").read_text(encoding="utf-8")}
 
 
-def _leaves(tree):
-    if isinstance(tree, dict):
-        for name in sorted(tree):
-            yield from _leaves(tree[name])
-    else:
-        yield np.asarray(tree)
-
-
-def _start(arguments, log: Path) -> subprocess.Popen:
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    with log.open("w", encoding="utf-8") as file:
-        return subprocess.Popen(arguments, stdout=file, stderr=file, start_new_session=True, env=environment)
-
-
-def _finish(process: subprocess.Popen, log: Path) -> None:
-    assert process.wait(timeout=300) == 0, log.read_text(encoding="utf-8")
-
-
 def test_killed_at_any_moment_and_started_again_it_ends_the_same(tmp_path):
     """kill -9 once in each part of a run, found by what it has left behind, then at a later moment each time."""
     manifest = write(tmp_path / "corpus")
     log = tmp_path / "log"
-    _finish(_start(command(manifest, tmp_path / "cache1", tmp_path / "whole", choices="seeds=2"), log), log)
+    finish(start(command(manifest, tmp_path / "cache1", tmp_path / "whole", choices="seeds=2"), log), log)
     arguments = command(manifest, tmp_path / "cache2", tmp_path / "killed", choices="seeds=2")
     signs = ["cache2/records", "cache2/features", "killed/train/*/contrastive",
              "killed/train/*/contrastive/checkpoints/*", "killed/predictions/ours/*.npz", "killed/model"]
     for sign in signs:
-        process = _start(arguments, log)
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob(sign)) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert list(tmp_path.glob(sign)), f"the run never made {sign}"
-    _finish(_start(arguments, log), log)
+        kill_at(arguments, log, tmp_path, sign)
+    finish(start(arguments, log), log)
     assert _outcome(tmp_path / "killed") == _outcome(tmp_path / "whole")
     assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_two_runs_at_once_share_a_cache(tmp_path):
     manifest = write(tmp_path / "corpus")
-    started = [(_start(command(manifest, tmp_path / "cache", tmp_path / name), tmp_path / f"{name}.log"),
+    started = [(start(command(manifest, tmp_path / "cache", tmp_path / name), tmp_path / f"{name}.log"),
                 tmp_path / f"{name}.log") for name in ("first", "second")]
     for process, log in started:
-        _finish(process, log)
+        finish(process, log)
     assert _outcome(tmp_path / "first") == _outcome(tmp_path / "second")
 
 

@@ -2,14 +2,11 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_corpus import command, finish, kill_at, leaves, start, write
 
 from sercl_jax import checkpoint, experiment, metrics, pretraining, representations, results
 from sercl_jax import config as config_lib
@@ -17,7 +14,6 @@ from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc
 from sercl_jax.recognition import SETUPS, Recognition
 from sercl_jax.workbench import Workbench
-from small_corpus import command, write
 
 DIMENSIONS = ("activation", "valence", "dominance")
 
@@ -83,7 +79,8 @@ def test_the_test_part_changes_nothing_that_is_trained(place, tmp_path, setup):
     trained = []
     for change in (False, True):
         bench = Workbench(progress=False)
-        procedure = Recognition(_config(place, f"setup={setup}"), tmp_path / str(change), bench, tmp_path / setup, True)
+        config = _config(place, f"setup={setup}")
+        procedure = Recognition(config, tmp_path / str(change), bench, tmp_path / setup, True)
         division = procedure.divisions[0]
         if change:
             procedure.ratings[division.test] = 5 - procedure.ratings[division.test]
@@ -91,17 +88,9 @@ def test_the_test_part_changes_nothing_that_is_trained(place, tmp_path, setup):
         procedure.store = tmp_path / setup / str(change)
         fitted = procedure.fit(setup, 0, division.train, division.valid)
         trained.append(fitted.variables["recognizer"]["params"])
-    a, b = ({k: v for k, v in _leaves(x)} for x in trained)
+    a, b = (dict(leaves(x)) for x in trained)
     assert a.keys() == b.keys()
     assert all(np.array_equal(a[k], b[k]) for k in a)
-
-
-def _leaves(tree, name=""):
-    if isinstance(tree, dict):
-        for key in sorted(tree):
-            yield from _leaves(tree[key], f"{name}/{key}")
-    else:
-        yield name, np.asarray(tree)
 
 
 def test_parts_of_a_fold_are_disjoint_and_validation_is_never_tested(place, tmp_path):
@@ -144,37 +133,21 @@ def _arguments(place: Path, cache: Path, workdir: Path) -> list[str]:
             for a in command(place / "corpus" / "manifest.csv", cache, workdir, *flags, config="configs/cpc.py")]
 
 
-def _start(arguments, log: Path) -> subprocess.Popen:
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    with log.open("w", encoding="utf-8") as file:
-        return subprocess.Popen(arguments, stdout=file, stderr=file, start_new_session=True, env=environment)
-
-
 def _outcome(workdir: Path):
     found = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     del found["seconds"], found["command"]
     variables, arrays, _ = checkpoint.load_model(workdir / "model")
-    return found, {k: v.tobytes() for k, v in [*_leaves(variables), *sorted(arrays.items())]}, (
+    return found, {k: v.tobytes() for k, v in [*leaves(variables), *sorted(arrays.items())]}, (
         workdir / "predictions.csv").read_text(encoding="utf-8")
 
 
 def test_killed_at_any_moment_and_started_again_it_ends_the_same(place, tmp_path):
     """kill -9 in the pre-training, between set-ups and in the last recognizer, then the same command again."""
     log = tmp_path / "log"
-    whole = _start(_arguments(place, tmp_path / "cache1", tmp_path / "whole"), log)
-    assert whole.wait(timeout=600) == 0, log.read_text(encoding="utf-8")
+    finish(start(_arguments(place, tmp_path / "cache1", tmp_path / "whole"), log), log)
     arguments = _arguments(place, tmp_path / "cache2", tmp_path / "killed")
-    for sign in ("killed/predictions/sup/*.npz", "killed/train/cpc-*/pretrain/checkpoints/*", "killed/predictions/mini/*",
-                 "killed/predictions/pre/*"):
-        process = _start(arguments, log)
-        deadline = time.monotonic() + 300
-        while not list(tmp_path.glob(sign)) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert list(tmp_path.glob(sign)), f"the run never made {sign}: {log.read_text(encoding='utf-8')}"
-    again = _start(arguments, log)
-    assert again.wait(timeout=600) == 0, log.read_text(encoding="utf-8")
+    for sign in ("predictions/sup/*.npz", "train/cpc-*/pretrain/checkpoints/*", "predictions/pre/*"):
+        kill_at(arguments, log, tmp_path, f"killed/{sign}")
+    finish(start(arguments, log), log)
     assert _outcome(tmp_path / "killed") == _outcome(tmp_path / "whole")
     assert not (tmp_path / "killed" / "scratch").exists()

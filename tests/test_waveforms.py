@@ -71,7 +71,19 @@ def test_columns_are_the_beginnings():
     assert made["frames"][np.array([1, 0])].tolist() == [3, 10]
 
 
+def test_columns_read_a_waveform_once_for_both():
+    corpus = _Corpus([500, 5000])
+    read = []
+    waveform = corpus.waveform
+    corpus.waveform = lambda u: read.append(u) or waveform(u)
+    made = waveforms.columns(corpus, np.array([0, 1]), 0.1)
+    rows = np.array([0, 1])
+    assert made["waveform"][rows].shape == (2, 1600)
+    assert made["frames"][rows].tolist() == [3, 10]
+    assert read == [0, 1]
+
+
 @pytest.mark.parametrize(("seconds", "crop"), [(0.0, "start"), (-1.0, "start"), (0.0105, "start"), (1.0, "middle")])
 def test_bad_knobs_are_named(seconds, crop):
-    with pytest.raises(UserError, match="seconds=|crop="):
+    with pytest.raises(UserError, match=r"seconds=|crop="):
         waveforms.batches(_Corpus([500]), [0], batch_size=1, seconds=seconds, crop=crop, seed=0)
