@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from sercl_jax import checkpoint, corpora, files, intervals, results, train
+from sercl_jax import checkpoint, corpora, files, intervals, results, train, waveforms, workdirs
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.models.cpc import CpcSettings, initializer
@@ -85,11 +85,13 @@ def seeds(workdir: Path) -> list[int]:
     Raises:
       UserError: the folder holds no finished pre-training.
     """
-    found = sorted(int(path.name[4:]) for path in (workdir.expanduser() / MODELS).glob("seed*")
-                   if (path / "model.json").exists())
+    workdir = workdir.expanduser()
+    found = sorted(int(path.name[4:]) for path in (workdir / MODELS).glob("seed*") if (path / "model.json").exists())
     if not found:
         raise UserError(f"config.init_from={workdir}: holds no finished pre-training; give the workdir of a run "
                         "with setup=pretrain.")
+    if not (workdir / results.RESULTS).exists():  # of several seeds some may be lacking
+        raise UserError(f"config.init_from={workdir}: holds no finished pre-training; give its command again first.")
     return found
 
 
@@ -102,6 +104,21 @@ def key(workdir: Path) -> str:
 def told(workdir: Path) -> dict[str, Any]:
     """What the results in a workdir of setup=pretrain tell of it."""
     return results.read(workdir.expanduser()).get("pretraining", {})
+
+
+def corpus_of(workdir: Path) -> tuple[str, str]:
+    """Name and key of the corpus that the models in a workdir of setup=pretrain were trained on."""
+    path = workdir.expanduser() / MODELS / f"seed{seeds(workdir)[0]}" / "model.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    return facts["corpus"], facts["corpus_key"]
+
+
+def overlap(corpus: corpora.Corpus, name: str, key: str) -> tuple[str, ...]:
+    """A warning for readers of a result on `corpus` if the pre-training saw that corpus; name and key are its own."""
+    if corpus.key != key and (corpus.name != name or name == "manifest"):  # two manifests are two corpora
+        return ()
+    return (f"The pre-training saw {name}, too, without labels: tested utterances may be among those that CPC was "
+            "trained on (transductive).",)
 
 
 def load(workdir: Path, seed: int) -> tuple[CpcSettings, Variables]:
@@ -121,6 +138,10 @@ class Pretraining:
 
     def __init__(self, config: ConfigDict, workdir: Path, bench: Workbench, store: Path, quiet: bool):
         self.config, self.workdir, self.bench, self.store, self.quiet = config, workdir, bench, store, quiet
+        if config.seeds < 1:
+            raise UserError(f"runs={config.seeds}: at least 1.")
+        if config.init_from:
+            raise UserError("config.init_from: setup=pretrain starts anew; it is for setup=pre, all and probe.")
         self.recipe = cpc_recipes.pretraining(config)
         self.corpus = bench.corpus(config)
         self.parts = hold_out(self.corpus.utterances, config.pretrain.held_out, config.seed)
@@ -134,7 +155,7 @@ class Pretraining:
             seconds += result.seconds
             checkpoint.save_model(self.workdir / MODELS / f"seed{seed}", result.variables, {}, {
                 "settings": asdict(self.recipe.settings), "corpus": corpus.name, "corpus_key": corpus.key,
-                "seed": seed, "best_step": result.best_step, "config": json.loads(config.to_json_best_effort())})
+                "seed": seed, "best_step": result.best_step, "config": workdirs.identity(config)})
             shares.append(_shares(self.recipe, result.variables, corpus, test))
             start.append(_shares(self.recipe, untrained(self.recipe.settings, seed), corpus, test))
         return self._results(seconds, shares, start)
@@ -142,18 +163,21 @@ class Pretraining:
     def _results(self, seconds: float, shares: list[np.ndarray], start: list[np.ndarray]) -> dict[str, Any]:
         config, utterances = self.config, self.corpus.utterances
         rows, _, test = self.parts
-        speakers = [utterances[u].speaker for u in test[:cpc.HELD_OUT_MOST]]
+        speakers = [utterances[u].speaker for u in _tested(self.corpus, test)]
+        apart = all(speakers) and not {utterances[u].speaker for u in rows} & set(speakers)
+        crowd = np.empty((1, intervals.speaker_clusters(speakers).max() + 1)) if speakers else None
         return {
             "method": config.method, "corpus": self.corpus.name,
-            "protocol": {"name": "held-out speakers" if all(speakers) else "held-out utterances", "setup": "pretrain",
+            "protocol": {"name": "held-out speakers" if apart else "held-out utterances", "setup": "pretrain",
                          "seeds": list(range(config.seed, config.seed + config.seeds)),
-                         "speakers": len(set(speakers))},
+                         "speakers": len(set(speakers) - {""})},
             "seed": config.seed, "labels": [],
             "metrics": _identified(shares, speakers), "folds": [], "confusion": [],
             "baselines": [{"name": "untrained", "metrics": _identified(start, speakers),
                            "difference": _identified([a - b for a, b in zip(shares, start, strict=True)], speakers)}],
             "pretraining": _facts(self.recipe, self.corpus, rows, shares),
-            "synthetic": self.corpus.name.startswith("demo"), "warnings": [],
+            "synthetic": self.corpus.name.startswith("demo"),
+            "warnings": [text for text in ("" if crowd is None else intervals.cluster_warning(crowd),) if text],
             "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
             "seconds": {"features": self.bench.feature_seconds, "train": seconds, "evaluate": 0.0}}
 
@@ -172,28 +196,34 @@ def _facts(recipe: cpc_recipes.Pretraining, corpus: corpora.Corpus, rows: np.nda
     return {"corpus": corpus.name, "hours": sum(corpus.utterances[u].seconds for u in rows) / 3600, **known}
 
 
+def _tested(corpus: corpora.Corpus, test: np.ndarray) -> np.ndarray:
+    """Some of the utterances, of all speakers; one frame alone has nothing that it could be told from."""
+    long = [u for u in test if corpus.utterances[u].num_samples >= 2 * waveforms.HOP]
+    return cpc.spread(np.array(long, np.int64))
+
+
 def _shares(recipe: cpc_recipes.Pretraining, variables: Variables, corpus: corpora.Corpus,
             test: np.ndarray) -> np.ndarray:
     """[U, K] of the utterances tested, or [0, K]."""
-    if not len(test):
+    rows = _tested(corpus, test)
+    if not len(rows):
         return np.zeros((0, recipe.settings.future))
-    return cpc.identified(recipe.settings, variables,
-                          cpc.identification_batch(corpus, test[:cpc.HELD_OUT_MOST], recipe.seconds))
+    return cpc.identified(recipe.settings, variables, cpc.identification_batch(corpus, rows, recipe.seconds))
 
 
 def _identified(shares: list[np.ndarray], speakers: Sequence[str]) -> dict[str, Any]:
     """One step ahead, and averaged over all: mean and deviation over seeds, interval over speakers."""
     if not speakers:
         return {}
-    names = {name: s for s, name in enumerate(sorted(set(speakers)))}
-    cluster = np.array([names[name] for name in speakers])
-    counts = intervals.draw_counts(len(names))
+    cluster = intervals.speaker_clusters(speakers)
+    clusters = cluster.max() + 1
+    counts = intervals.draw_counts(clusters)
     found = {}
     for name, values in (("identified_1", [x[:, 0] for x in shares]),
                          ("identified", [np.nanmean(x, 1) for x in shares])):
         means = [float(np.nanmean(v)) for v in values]
         over_seeds = np.nanmean(np.stack(values), 0)
-        total, number = np.zeros(len(names)), np.zeros(len(names))
+        total, number = np.zeros(clusters), np.zeros(clusters)
         np.add.at(total, cluster, np.nan_to_num(over_seeds))
         np.add.at(number, cluster, np.isfinite(over_seeds))
         resampled = (counts @ total) / np.maximum(counts @ number, 1)

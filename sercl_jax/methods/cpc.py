@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from sercl_jax import data, losses, metrics, optim, parallel, waveforms
+from sercl_jax.graphs import utterance_keys
 from sercl_jax.methods.cpc_recipes import Pretraining, Recognition
 from sercl_jax.models import cpc as model
 from sercl_jax.models.recognizer import Recognizer, RecognizerSettings
@@ -74,7 +75,7 @@ def pretrain_stage(recipe: Pretraining, corpus: waveforms.Waveforms, train: np.n
                               crop=recipe.crop, seed=seed)
     validate = None
     if len(held_out):
-        arrays = identification_batch(corpus, held_out[:HELD_OUT_MOST], recipe.seconds)
+        arrays = identification_batch(corpus, spread(held_out), recipe.seconds)
 
         def validate(variables: Variables) -> dict[str, float]:
             by_step = np.nanmean(identified(recipe.settings, variables, arrays).astype(np.float64), 0)
@@ -85,6 +86,11 @@ def pretrain_stage(recipe: Pretraining, corpus: waveforms.Waveforms, train: np.n
                  init=model.initializer(recipe.settings), loss=model.cpc_loss(recipe.settings),
                  optimizer=optim.make(steps=steps, **dict(schedule.optimizer)), validate=validate,
                  validate_every=per_epoch, settings={**settings, "pretraining": asdict(recipe)})
+
+
+def spread(rows: np.ndarray, most: int = HELD_OUT_MOST) -> np.ndarray:
+    """At most so many of these rows, at even distances: the first of them would be those of a few speakers."""
+    return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
 
 
 def identification_batch(corpus: waveforms.Waveforms, rows: np.ndarray, seconds: float) -> dict[str, np.ndarray]:
@@ -110,7 +116,8 @@ def recognizer_loss(settings: RecognizerSettings) -> Callable[..., tuple[jax.Arr
 
     def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         x = _standardised(variables, batch["x"])
-        predicted: Any = recognizer.apply({"params": variables["params"]}, x, batch["mask"], _keys(key, batch))
+        predicted: Any = recognizer.apply({"params": variables["params"]}, x, batch["mask"],
+                                          utterance_keys(key, batch["index"]))
         return _global_ccc(predicted, batch)
 
     return loss
@@ -132,10 +139,6 @@ def recognizer_predictor(settings: RecognizerSettings) -> Callable[[Variables, B
 def _standardised(variables: Variables, x: jax.Array) -> jax.Array:
     statistics = variables["statistics"]
     return (x - statistics["mean"][None, None]) / statistics["scale"][None, None]
-
-
-def _keys(key: jax.Array, batch: Batch) -> jax.Array:
-    return jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
 
 
 def _global_ccc(predicted: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -210,10 +213,10 @@ def joint_loss(cpc: model.CpcSettings, settings: RecognizerSettings,
     def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         params = variables["params"]
         made: Any = network.apply({"params": params["cpc"]}, model.samples(batch), batch["frames"],
-                                  _keys(key, batch), method="compare_and_context")
+                                  utterance_keys(key, batch["index"]), method="compare_and_context")
         sums, c = made
         predicted: Any = recognizer.apply({"params": params["recognizer"]}, c, _real(batch, c.shape[1]),
-                                     _keys(jax.random.fold_in(key, 1), batch))
+                                          utterance_keys(jax.random.fold_in(key, 1), batch["index"]))
         value, found = _global_ccc(predicted, batch)
         own, told = model.global_loss(sums, batch["valid"])
         return value + weight * own, {**found, **told}
