@@ -121,7 +121,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.eval.untrained = True  # the same model before training
     config.eval.probes = True  # probe: speaker identification and label efficiency
     config.eval.report = True
-    config.final_model = True  # keep a recognizer, or an SVM, fitted on all the data for `predict`
+    config.final_model = True  # keep a recognizer fitted on all the data for `predict`; not for probe
 
     if config_lib.one_of("recipe", choice["recipe"], ("paper", "small")) == "small" or demo:
         # A few hundred steps need larger ones than the 2e-4 of the paper. Tried on RAVDESS only.
@@ -161,6 +161,6 @@ def _data(corpus: str) -> ml_collections.ConfigDict:
         "where": "",  # field=pattern, such as sentence=impro*
         "download": True,  # may the corpus be fetched from its site?
         "on_error": "raise",  # or "skip": leave bad audio out, and count it
-        "cache_dir": "",  # records and features; "" is $SERCL_CACHE or ~/.cache/sercl_jax
+        "cache_dir": "",  # records and features; "" is $SERCL_CACHE or ~/.cache/sercl_jax (pretrain_data: as data)
         "workers": 0,  # processes for decoding and features; 0 is one per CPU
     })

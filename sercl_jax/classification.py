@@ -78,7 +78,7 @@ class Classification:
         trained = getattr(self.source, "train_seconds", 0.0)
         spent = time.monotonic() - started
         results.write_predictions(self.workdir, ours)
-        paper = published.serugcl(config.data.corpus)
+        paper = published.serugcl(config.data.corpus) if config.method == "serugcl" else None
         return {
             "method": config.method, "corpus": config.data.corpus,
             "protocol": {"name": self.protocol, "folds": len(self.folds[config.fold_seed]),

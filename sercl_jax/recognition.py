@@ -76,11 +76,17 @@ class Recognition:
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         if config.seeds < 1:
             raise UserError(f"runs={config.seeds}: at least 1.")
+        if config.train.training not in ("transductive", "inductive"):
+            raise UserError(f"config.train.training={config.train.training}: must be inductive or transductive.")
+        for knob, value, only in (("fold_seeds", config.fold_seeds, 1), ("normalise", config.normalise, "global")):
+            if value != only:
+                raise UserError(f"{knob}={value}: is for setup=probe; setup={config.setup} knows {knob}={only} only.")
         self.names = SETUPS if config.setup == "all" else (config.setup,)
         self.ratings = ratings.ratings_of(self.utterances)
         if not np.isfinite(self.ratings).any():
+            other = "setup=probe for emotion classes" if self.corpus.labels else "setup=pretrain for speech alone"
             raise UserError(f"corpus {self.corpus.name} has no ratings of activation, valence or dominance, which "
-                            f"setup={config.setup} needs; choose setup=probe for emotion classes.")
+                            f"setup={config.setup} needs; choose {other}.")
         self.protocol = splits.usual_protocol(self.utterances, config.eval.protocol)
         folds = splits.make_folds(self.utterances, self.protocol, folds=config.eval.folds,
                                   fold_seed=config.fold_seed, targets="ratings")
@@ -88,12 +94,13 @@ class Recognition:
         self.divisions = [_divide(self.utterances, fold, config.seed) for fold in folds]
         # Errors in the recipes come before hours of training.
         self.pretraining = cpc_recipes.pretraining(config)
-        self.recognition = cpc_recipes.recognition(config, config.recognizer.seconds)
-        self.joint = cpc_recipes.recognition(config, config.joint.seconds, config.joint.cpc_weight)
+        self.recognition = cpc_recipes.recognition(config)
+        self.joint = cpc_recipes.joint(config)
         self.seconds = 0.0
         self._models: dict[str, tuple[CpcSettings, Variables]] = {}
         self._frames: dict[str, Frames] = {}
         self._told: dict[str, Any] = {}  # of the pre-training, for the report
+        self._warnings: tuple[str, ...] = ()
 
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
@@ -103,7 +110,7 @@ class Recognition:
         results.write_ratings(self.workdir, found[main])
         self._embeddings(main)
         if self.config.final_model:
-            self._final_model(main, found[main])
+            self._final_model(main)
         return {
             "method": self.config.method, "corpus": self.corpus.name,
             "protocol": {"name": self.protocol, "folds": len(self.divisions), "setup": main,
@@ -111,6 +118,7 @@ class Recognition:
                          "validation": "; ".join(dict.fromkeys(d.words for d in self.divisions)),
                          "seeds": self.seeds, "targets": list(ratings.DIMENSIONS)},
             "seed": self.config.seed, "labels": list(ratings.DIMENSIONS), **summary,
+            "warnings": [*summary["warnings"], *self._warnings],
             "baselines": [{"name": name, "metrics": ratings.summarise(theirs)["metrics"],
                            "difference": ratings.compare(found[main], theirs), **_paper(self.corpus.name, name)}
                           for name, theirs in found.items() if name != main],
@@ -203,8 +211,6 @@ class Recognition:
             return self._models[name], self._frames[name]
         if self.config.train.training == "transductive":
             rows, valid = np.arange(len(self.utterances)), np.arange(0)
-        elif self.config.train.training != "inductive":
-            raise UserError(f"config.train.training={self.config.train.training}: must be inductive or transductive.")
         trained = pretraining.pretrain(self.config, self.corpus, rows, valid, seed, self.store, progress)
         self.seconds += trained.seconds
         model = self.pretraining.settings, trained.variables
@@ -214,9 +220,12 @@ class Recognition:
         """The model of init_from, or one that is pre-trained now on the pre-training corpus."""
         config = self.config
         if config.init_from:
-            self._told = pretraining.told(Path(config.init_from))
-            return pretraining.load(Path(config.init_from), config.seed)
-        corpus = self.bench.corpus_of(config.pretrain_data)
+            place = Path(config.init_from)
+            self._told = pretraining.told(place)
+            self._warnings = pretraining.overlap(self.corpus, *pretraining.corpus_of(place))
+            return pretraining.load(place, config.seed)
+        corpus = self.bench.pretrain_corpus(config)
+        self._warnings = pretraining.overlap(self.corpus, corpus.name, corpus.key)
         rows, valid, test = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
         trained = pretraining.pretrain(config, corpus, rows, valid, config.seed, self.store, not self.quiet)
         self.seconds += trained.seconds
@@ -234,10 +243,13 @@ class Recognition:
                      speakers=np.array([u.speaker for u in self.utterances]),
                      labels=np.array([u.label for u in self.utterances]))
 
-    def _final_model(self, name: str, found: list[RatingPredictions]) -> None:
+    def _final_model(self, name: str) -> None:
         """Fits on everything that is rated, but for the validation part by which its epoch is chosen."""
         rated = np.flatnonzero(np.isfinite(self.ratings).any(1))
-        rows, valid, _ = validation.carve(self.utterances, rated, np.arange(0), seed=self.config.seed)
+        # An official validation part stays one.
+        free = np.array([u for u in rated if self.utterances[u].split not in splits.HELD_OUT], np.int64)
+        rows, valid, _ = validation.carve(self.utterances, free if len(free) > 1 else rated, np.arange(0),
+                                          seed=self.config.seed)
         fitted = self.fit(name, self.config.seed, rows, valid)
         targets = cpc.Targets.of(self.ratings, rows)
         settings = {"recognizer": asdict(self.recognition.settings)}

@@ -191,11 +191,16 @@ class CpcSource:
         self.label = "CPC" if config.embedding == "cpc" else "CPC untrained"
         self.warnings: tuple[str, ...] = ()
         self._config, self._bench, self._progress = config, bench, progress
+        corpus = bench.corpus(config)
+        if config.normalise == "speaker":
+            self.warnings += speaker_warnings(corpus.utterances)
+        if config.embedding == "cpc":
+            self.warnings += pretraining.overlap(corpus, *pretraining.corpus_of(Path(config.init_from)))
         found = pretraining.seeds(Path(config.init_from))
         lacking = [seed for seed in range(config.seed, config.seed + config.seeds) if seed not in found]
         if lacking:
-            self.warnings = (f"{config.init_from} has no pre-training with seed {lacking[0]}: that of seed "
-                             f"{found[0]} stands in for it.",)
+            self.warnings += (f"{config.init_from} has no pre-training with seed {lacking[0]}: that of seed "
+                              f"{found[0]} stands in for it.",)
 
     def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
         settings, variables = pretraining.load(Path(self._config.init_from), seed)
@@ -205,7 +210,7 @@ class CpcSource:
         x = representations.mean_and_deviation(representations.contexts(
             corpus, settings, variables, cache_dir=cache_directory(self._config), progress=self._progress))
         if self._config.normalise == "speaker":
-            x, self.warnings = speaker_normalise(x, corpus.utterances)
+            x, _ = speaker_normalise(x, corpus.utterances)
         return x
 
 

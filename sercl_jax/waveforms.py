@@ -1,5 +1,6 @@
 """Waveforms of one length: longer utterances are cut, shorter ones repeat themselves."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -80,11 +81,11 @@ def batches(corpus: Waveforms, rows: Sequence[int] | np.ndarray, *, batch_size: 
     return batch
 
 
-def num_samples(seconds: float) -> int:
-    """Seconds as a whole number of hops, in samples."""
+def num_samples(seconds: float, name: str = "seconds") -> int:
+    """Seconds as a whole number of hops, in samples; raises `UserError`, which says `name`, if there is none."""
     hops = round(seconds * SAMPLE_RATE / HOP)
     if hops < 1 or abs(hops * HOP - seconds * SAMPLE_RATE) > 1e-6 * SAMPLE_RATE:
-        raise UserError(f"seconds={seconds}: must be a positive multiple of {HOP / SAMPLE_RATE:g}.")
+        raise UserError(f"{name}={seconds}: must be a positive multiple of {HOP / SAMPLE_RATE:g}.")
     return hops * HOP
 
 
@@ -96,8 +97,12 @@ def columns(corpus: Waveforms, rows: np.ndarray, seconds: float) -> dict[str, Ro
     """
     samples = num_samples(seconds)
 
+    @functools.lru_cache(maxsize=1)  # both columns of the same rows are asked for, one after the other
+    def fitted(chosen: tuple[int, ...]) -> list[tuple[np.ndarray, int]]:
+        return [fit(corpus.waveform(int(rows[u])), samples) for u in chosen]
+
     def make(part: int) -> Rows:
         return Rows(len(rows), lambda chosen: np.stack(
-            [np.asarray(fit(corpus.waveform(int(rows[u])), samples)[part]) for u in chosen]))
+            [np.asarray(made[part]) for made in fitted(tuple(chosen.tolist()))]))
 
     return {"waveform": make(0), "frames": make(1)}

@@ -56,12 +56,23 @@ class Workbench:
             where=data.where, download=data.download,
             on_error=data.on_error, workers=data.workers or None, progress=self._progress))
 
+    def pretrain_corpus(self, config: ConfigDict) -> corpora.Corpus:
+        """The corpus that `config.pretrain_data` names, in the folder that `config.data` uses if it names none."""
+        data = config.pretrain_data.copy_and_resolve_references()
+        data.cache_dir = data.cache_dir or config.data.cache_dir
+        try:
+            return self.corpus_of(data)
+        except UserError as error:
+            raise UserError(f"{str(error).replace('config.data.', 'config.pretrain_data.')} (This is the corpus to "
+                            "pre-train on; --config.init_from=WORKDIR takes a finished pre-training instead.)"
+                            ) from error
+
     def corpus_keys(self, config: ConfigDict) -> dict[str, str]:
         """Names and keys of what an experiment is made of: its corpora, and a pre-training that it starts from."""
-        sections = [config.data]
+        keys = {config.data.corpus: self.corpus(config).key}
         if config.method == "cpc" and config.setup in ("pre", "all") and not config.init_from:
-            sections.append(config.pretrain_data)
-        keys = {section.corpus: self.corpus_of(section).key for section in sections}
+            name = config.pretrain_data.corpus
+            keys[f"{name} (pretrain_data)" if name in keys else name] = self.pretrain_corpus(config).key
         if config.init_from:
             from sercl_jax import pretraining  # imports JAX's models, which others need not
 

@@ -38,6 +38,8 @@ def claim(config: ConfigDict, workdir: Path) -> None:
     mine = identity(config)
     if path.exists():
         theirs = json.loads(path.read_text(encoding="utf-8"))
+        if mine.get("init_from") and theirs.get("init_from"):  # a place; what it holds is claimed with the corpora
+            mine["init_from"] = theirs["init_from"]
         differing = sorted(_differences(mine, theirs))
         if differing:
             raise UserError(f"{workdir}: this folder belongs to a run with another config; it differs in "

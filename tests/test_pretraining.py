@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from small_corpus import write
 
 from sercl_jax import config as config_lib
-from sercl_jax import experiment, pretraining, results
+from sercl_jax import experiment, pretraining, recognition, results, workdirs
 from sercl_jax.errors import UserError
+from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.types import Utterance
 from sercl_jax.workbench import Workbench
-from small_corpus import write
 
 
 def _utterances(speakers):
@@ -49,6 +50,74 @@ def test_a_folder_without_a_pre_training_is_named(tmp_path):
         pretraining.load(tmp_path, 0)
 
 
+def test_an_unfinished_pre_training_is_refused(tmp_path):
+    """Later seeds would change what was built on the first."""
+    (tmp_path / "models" / "seed0").mkdir(parents=True)
+    (tmp_path / "models" / "seed0" / "model.json").write_text("{}")
+    with pytest.raises(UserError, match="no finished pre-training"):
+        pretraining.seeds(tmp_path)
+
+
+@pytest.mark.parametrize("count", [0, 3, 256, 257, 2800])
+def test_those_that_follow_a_training_are_of_all_speakers(count):
+    """Utterances come in the order of their ids, and so speaker by speaker."""
+    rows = np.arange(count) * 2
+    chosen = cpc.spread(rows)
+    assert len(chosen) == len(set(chosen)) == min(count, 256)
+    assert set(chosen) <= set(rows)
+    if count > 256:
+        assert set(chosen // 2 // 112) == set(range(-(-count // 112)))
+
+
+@pytest.mark.parametrize(("knob", "value", "named"), [
+    ("pretrain.optimizer", "adm", "config.pretrain: optimizer='adm'"),
+    ("recognizer.schedule", "up", "config.recognizer: schedule='up'"),
+    ("pretrain.crop", "middle", "config.pretrain.crop=middle"),
+    ("pretrain.seconds", 0.333, "config.pretrain.seconds"),
+    ("recognizer.seconds", 0.0051, "config.recognizer.seconds"), ("joint.seconds", -1.0, "config.joint.seconds")])
+def test_a_bad_knob_of_a_recipe_is_named_before_any_training(knob, value, named):
+    config = config_lib.base("cpc", "tiny")
+    config.update_from_flattened_dict({knob: value})
+    with pytest.raises(UserError, match=named):
+        _ = [read(config) for read in (cpc_recipes.pretraining, cpc_recipes.recognition, cpc_recipes.joint)]
+
+
+@pytest.mark.parametrize(("choices", "knob", "value"), [
+    ("setup=sup", "fold_seeds", 2), ("setup=all", "normalise", "speaker"), ("setup=sup", "train.training", "partly"),
+    ("setup=pretrain", "init_from", "runs/cpc"), ("setup=pretrain", "seeds", 0)])
+def test_a_knob_that_a_set_up_would_ignore_is_refused(place, tmp_path, choices, knob, value):
+    config = _config(place, choices, **{knob: value})
+    made = {"pretrain": pretraining.Pretraining}.get(config.setup, recognition.Recognition)
+    with pytest.raises(UserError, match="runs" if knob == "seeds" else knob):
+        made(config, tmp_path, Workbench(progress=False), tmp_path, True)
+
+
+def test_a_corpus_to_pre_train_on_is_named_by_its_own_flags_and_lies_beside_the_other(place, tmp_path):
+    config = _config(place, "setup=pre,pretrain_corpus=librispeech")
+    config.data.cache_dir = str(tmp_path)
+    with pytest.raises(UserError, match=r"--config.pretrain_data.manual_dir=.*init_from"):
+        Workbench(progress=False).pretrain_corpus(config)
+    config.pretrain_data.update(corpus="manifest", manifest=config.data.manifest)
+    assert Workbench(progress=False).pretrain_corpus(config).directory.is_relative_to(tmp_path)
+    keys = Workbench(progress=False).corpus_keys(config)
+    assert set(keys) == {"manifest", "manifest (pretrain_data)"}
+
+
+def test_a_pre_training_that_has_moved_is_the_same(place, tmp_path):
+    config = _config(place, "setup=probe", init_from="here")
+    workdirs.claim(config, tmp_path / "run")
+    workdirs.claim(_config(place, "setup=probe", init_from="/there"), tmp_path / "run")
+    with pytest.raises(UserError, match="init_from"):
+        workdirs.claim(_config(place, "setup=probe"), tmp_path / "run")
+
+
+def test_a_pre_training_on_the_tested_corpus_is_told(place):
+    corpus = Workbench(progress=False).corpus(_config(place, "setup=probe"))
+    assert len(pretraining.overlap(corpus, "manifest", corpus.key)) == 1
+    assert not pretraining.overlap(corpus, "manifest", "another")
+    assert not pretraining.overlap(corpus, "librispeech", "another")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pretraining")
@@ -79,6 +148,9 @@ def test_a_pre_training_is_found_by_what_is_built_on_it(place):
     kernel = variables["params"]["predictors"]
     assert not np.array_equal(kernel, models[1][1]["params"]["predictors"])
     assert np.array_equal(kernel, models[2][1]["params"]["predictors"])
+    assert pretraining.corpus_of(place / "cpc") == ("manifest", Workbench(progress=False).corpus(config).key)
+    assert any("1 speaker" in text for text in found["warnings"])
+    assert str(place) not in (place / "cpc" / "models" / "seed0" / "model.json").read_text(encoding="utf-8")
     start = pretraining.untrained(settings, 0)["params"]["predictors"]
     assert not np.array_equal(kernel, start)
     # One epoch at this rate moves a parameter by at most steps x rate.

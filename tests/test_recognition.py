@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from sercl_jax import checkpoint, experiment, metrics, pretraining, representati
 from sercl_jax import config as config_lib
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc
-from sercl_jax.recognition import SETUPS, Recognition
+from sercl_jax.ratings import RatingFold, RatingPredictions
+from sercl_jax.recognition import SETUPS, Fitted, Recognition
+from sercl_jax.train import TrainResult
 from sercl_jax.workbench import Workbench
 
 DIMENSIONS = ("activation", "valence", "dominance")
@@ -151,3 +154,42 @@ def test_killed_at_any_moment_and_started_again_it_ends_the_same(place, tmp_path
     finish(start(arguments, log), log)
     assert _outcome(tmp_path / "killed") == _outcome(tmp_path / "whole")
     assert not (tmp_path / "killed" / "scratch").exists()
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_the_final_model_leaves_an_official_validation_part_to_choose_its_epoch(place, tmp_path, official):
+    procedure = Recognition(_config(place, "setup=sup"), tmp_path, Workbench(progress=False), tmp_path, True)
+    if official:
+        procedure.utterances = tuple(replace(u, split="validation" if u.speaker == "dora" else "train")
+                                     for u in procedure.utterances)
+    parts = []
+
+    def fit(name, seed, rows, valid):
+        parts.extend([name, seed, rows, valid])
+        return Fitted(lambda test: np.zeros((len(test), 3)), {"recognizer": {"params": {"x": np.ones(1)}}}, 1, 0.0)
+
+    procedure.fit = fit
+    procedure._final_model("sup")
+    names = [{procedure.utterances[u].speaker for u in part} for part in parts[2:]]
+    assert parts[:2] == ["sup", 0]
+    assert sum(map(len, names)) == 4
+    assert not names[0] & names[1]
+    assert not official or names[1] == {"dora"}
+    assert checkpoint.load_model(tmp_path / "model")[2]["setup"] == "sup"
+
+
+def test_ratings_of_a_model_pre_trained_on_the_same_corpus_come_with_a_warning(place, tmp_path, monkeypatch):
+    procedure = Recognition(_config(place, "setup=pre"), tmp_path, Workbench(progress=False), tmp_path, True)
+    monkeypatch.setattr(pretraining, "pretrain", lambda *_: TrainResult({}, 1, 0.0, [], None))
+    monkeypatch.setattr(pretraining, "describe", lambda *_: {"corpus": "manifest"})
+    monkeypatch.setattr(procedure, "predict", lambda name: [_perfect(procedure)])
+    monkeypatch.setattr(procedure, "_embeddings", lambda name: procedure._pretrained())
+    monkeypatch.setattr(procedure, "_final_model", lambda name: None)
+    assert any("transductive" in text for text in procedure.run()["warnings"])
+
+
+def _perfect(procedure) -> RatingPredictions:
+    truth = procedure.ratings
+    return RatingPredictions(ids=tuple(u.id for u in procedure.utterances),
+                             speakers=tuple(u.speaker for u in procedure.utterances), truth=truth, predicted=truth,
+                             fold=np.zeros(len(truth), int), folds=(RatingFold.of("all", 1, truth, truth),))

@@ -1,11 +1,11 @@
 """What decides the trainings of CPC: typed, and read from the config here only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from sercl_jax import data, waveforms
+from sercl_jax import data, optim, waveforms
 from sercl_jax.errors import UserError
 from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.models.recognizer import RecognizerSettings
@@ -78,15 +78,17 @@ def pretraining(config: ConfigDict) -> Pretraining:
                                temperature=knobs.temperature, dtype=knobs.precision)
     except ValueError as error:
         raise UserError(f"config.cpc: {error}.") from error
-    if waveforms.num_samples(config.pretrain.seconds) // waveforms.HOP <= knobs.future:
+    if config.pretrain.crop not in waveforms.CROPS:
+        raise UserError(f"config.pretrain.crop={config.pretrain.crop}: unknown; known: {', '.join(waveforms.CROPS)}.")
+    if waveforms.num_samples(config.pretrain.seconds, "config.pretrain.seconds") // waveforms.HOP <= knobs.future:
         raise UserError(f"config.pretrain.seconds={config.pretrain.seconds}: must be longer than the "
                         f"{knobs.future} steps of 10 ms that are predicted.")
     return Pretraining(settings, _schedule(config.pretrain, "pretrain"), config.pretrain.seconds,
                        config.pretrain.crop)
 
 
-def recognition(config: ConfigDict, seconds: float, cpc_weight: float = 0.0) -> Recognition:
-    """Reads `config.recognizer`; arguments as in `Recognition`.
+def recognition(config: ConfigDict) -> Recognition:
+    """Reads `config.recognizer`.
 
     Raises:
       UserError: a value that is unknown or out of range, with the knob's name.
@@ -97,8 +99,15 @@ def recognition(config: ConfigDict, seconds: float, cpc_weight: float = 0.0) -> 
                                       dropout=knobs.dropout, projection=knobs.projection, dtype=knobs.precision)
     except ValueError as error:
         raise UserError(f"config.recognizer: {error}.") from error
-    waveforms.num_samples(seconds)
-    return Recognition(settings, _schedule(knobs, "recognizer"), seconds, cpc_weight)
+    waveforms.num_samples(knobs.seconds, "config.recognizer.seconds")
+    return Recognition(settings, _schedule(knobs, "recognizer"), knobs.seconds)
+
+
+def joint(config: ConfigDict) -> Recognition:
+    """Reads `config.recognizer` and `config.joint`; raises as `recognition` does."""
+    knobs = config.joint
+    waveforms.num_samples(knobs.seconds, "config.joint.seconds")
+    return replace(recognition(config), seconds=knobs.seconds, cpc_weight=knobs.cpc_weight)
 
 
 def _schedule(knobs: ConfigDict, section: str) -> Schedule:
@@ -108,4 +117,8 @@ def _schedule(knobs: ConfigDict, section: str) -> Schedule:
     optimizer = {"name": knobs.optimizer, "learning_rate": knobs.learning_rate, "schedule": knobs.schedule,
                  "weight_decay": knobs.weight_decay, "clip_norm": knobs.clip_norm,
                  "warmup_steps": knobs.warmup_steps}
+    try:
+        optim.make(steps=1, **optimizer)
+    except UserError as error:
+        raise UserError(f"config.{section}: {error}") from error
     return Schedule(knobs.batch_size, knobs.epochs, tuple(sorted(optimizer.items())))
