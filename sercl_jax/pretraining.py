@@ -85,20 +85,25 @@ def seeds(workdir: Path) -> list[int]:
     Raises:
       UserError: the folder holds no finished pre-training.
     """
-    workdir = workdir.expanduser()
-    found = sorted(int(path.name[4:]) for path in (workdir / MODELS).glob("seed*") if (path / "model.json").exists())
+    found = sorted(int(path.name[4:]) for path in (workdir.expanduser() / MODELS).glob("seed*")
+                   if (path / "model.json").exists())
     if not found:
         raise UserError(f"config.init_from={workdir}: holds no finished pre-training; give the workdir of a run "
                         "with setup=pretrain.")
-    if not (workdir / results.RESULTS).exists():  # of several seeds some may be lacking
-        raise UserError(f"config.init_from={workdir}: holds no finished pre-training; give its command again first.")
     return found
 
 
 def key(workdir: Path) -> str:
-    """Hexadecimal name of the models in a workdir of setup=pretrain; they carry checksums of their parameters."""
-    return files.digest([(workdir.expanduser() / MODELS / f"seed{seed}" / "model.json").read_text(encoding="utf-8")
-                         for seed in seeds(workdir)])
+    """Hexadecimal name of the models in a workdir of setup=pretrain; they carry checksums of their parameters.
+
+    Raises:
+      UserError: the run has not finished: some of its seeds may still be missing.
+    """
+    found = [(workdir.expanduser() / MODELS / f"seed{seed}" / "model.json").read_text(encoding="utf-8")
+             for seed in seeds(workdir)]
+    if not (workdir.expanduser() / results.RESULTS).exists():
+        raise UserError(f"config.init_from={workdir}: its pre-training has not finished; give its command again first.")
+    return files.digest(found)
 
 
 def told(workdir: Path) -> dict[str, Any]:

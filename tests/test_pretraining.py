@@ -54,8 +54,8 @@ def test_an_unfinished_pre_training_is_refused(tmp_path):
     """Later seeds would change what was built on the first."""
     (tmp_path / "models" / "seed0").mkdir(parents=True)
     (tmp_path / "models" / "seed0" / "model.json").write_text("{}")
-    with pytest.raises(UserError, match="no finished pre-training"):
-        pretraining.seeds(tmp_path)
+    with pytest.raises(UserError, match="has not finished"):
+        pretraining.key(tmp_path)
 
 
 @pytest.mark.parametrize("count", [0, 3, 256, 257, 2800])
