@@ -64,13 +64,12 @@ class PaddedFrames:
 
     def statistics(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation [F] over the (cut) frames of these utterances; a constant column has 1."""
-        total, squares, count = np.zeros(self.width), np.zeros(self.width), 0
-        for u in rows:
+        mean, squares, count = np.zeros(self.width), np.zeros(self.width), 0
+        for u in rows:  # once, as these may be gigabytes: each around its own mean, then joined (Chan et al. 1979)
             own = np.asarray(self.frames[int(u)][:self.length], np.float64)
-            total += own.sum(0)
-            count += len(own)
-        mean = total / max(count, 1)
-        for u in rows:
-            squares += np.square(np.asarray(self.frames[int(u)][:self.length], np.float64) - mean).sum(0)
+            centre, total = own.mean(0), count + len(own)
+            squares += np.square(own - centre).sum(0) + np.square(centre - mean) * (count * len(own) / total)
+            mean += (centre - mean) * (len(own) / total)
+            count = total
         deviation = np.sqrt(squares / max(count, 1))
         return mean, np.where(deviation > 1e-6 * (1 + np.abs(mean)), deviation, 1.0)

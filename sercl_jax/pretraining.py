@@ -102,7 +102,8 @@ def key(workdir: Path) -> str:
     found = [(workdir.expanduser() / MODELS / f"seed{seed}" / "model.json").read_text(encoding="utf-8")
              for seed in seeds(workdir)]
     if not (workdir.expanduser() / results.RESULTS).exists():
-        raise UserError(f"config.init_from={workdir}: its pre-training has not finished; give its command again first.")
+        raise UserError(f"config.init_from={workdir}: its pre-training has not finished; give that command again "
+                        "first.")
     return files.digest(found)
 
 
