@@ -19,7 +19,7 @@ from tqdm import tqdm
 from sercl_jax import audio, checkpoint, features, files, pretraining, representations
 from sercl_jax.errors import UserError
 from sercl_jax.models.cpc import CpcSettings
-from sercl_jax.types import Utterance
+from sercl_jax.types import SAMPLE_RATE, Utterance
 
 LEVELS = ("utterance", "frame")
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
@@ -121,6 +121,9 @@ def run(workdir: Path, paths: Sequence[str], out: Path, *, level: str, seed: int
             try:
                 waveforms.append(audio.decode(path, name=str(path)))
                 ids.append(str(path))
+                if len(waveforms[-1]) > representations.LONGEST * SAMPLE_RATE:
+                    print(f"note: {path}: only its first {representations.LONGEST:g} seconds are embedded; cut it into "
+                          "shorter recordings.", file=sys.stderr)
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed += 1

@@ -26,6 +26,7 @@ from sercl_jax import (
     validation,
     workdirs,
 )
+from sercl_jax import config as config_lib
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.models.cpc import CpcSettings
@@ -76,6 +77,7 @@ class Recognition:
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         if config.seeds < 1:
             raise UserError(f"runs={config.seeds}: at least 1.")
+        config_lib.one_of("config.setup", config.setup, (*SETUPS, "all"))
         if config.train.training not in ("transductive", "inductive"):
             raise UserError(f"config.train.training={config.train.training}: must be inductive or transductive.")
         for knob, value, only in (("fold_seeds", config.fold_seeds, 1), ("normalise", config.normalise, "global")):

@@ -87,6 +87,19 @@ def test_frames_of_files_are_found_by_their_offsets(workdir, recordings, tmp_pat
         np.testing.assert_allclose(made["frames"][:50], model.frames(_noise(8000)), atol=1e-6)
 
 
+def test_a_recording_that_is_cut_is_told(workdir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(representations, "LONGEST", 1.0)
+    monkeypatch.setattr(representations, "_LENGTHS", (1.0,))
+    for name, samples in (("long", 16160), ("short", 16000)):
+        soundfile.write(tmp_path / f"{name}.wav", _noise(samples), 16000)
+    embed.run(workdir, [str(tmp_path)], tmp_path / "x.npz", level="frame", seed=0, progress=False)
+    with np.load(tmp_path / "x.npz") as made:
+        assert made["offsets"].tolist() == [0, 100, 200]
+    told = capsys.readouterr().err
+    assert "long.wav: only its first 1 seconds" in told
+    assert "short.wav" not in told
+
+
 def test_a_bad_file_is_reported_and_the_rest_go_on(workdir, recordings, tmp_path):
     (recordings / "broken.wav").write_bytes(b"RIFF")
     arguments = [f"--workdir={workdir}", f"--out={tmp_path / 'x.npz'}", str(recordings)]

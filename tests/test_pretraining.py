@@ -84,10 +84,10 @@ def test_a_bad_knob_of_a_recipe_is_named_before_any_training(knob, value, named)
 
 @pytest.mark.parametrize(("choices", "knob", "value"), [
     ("setup=sup", "fold_seeds", 2), ("setup=all", "normalise", "speaker"), ("setup=sup", "train.training", "partly"),
-    ("setup=pretrain", "init_from", "runs/cpc"), ("setup=pretrain", "seeds", 0)])
+    ("setup=sup", "setup", "mine"), ("setup=pretrain", "init_from", "runs/cpc"), ("setup=pretrain", "seeds", 0)])
 def test_a_knob_that_a_set_up_would_ignore_is_refused(place, tmp_path, choices, knob, value):
     config = _config(place, choices, **{knob: value})
-    made = {"pretrain": pretraining.Pretraining}.get(config.setup, recognition.Recognition)
+    made = pretraining.Pretraining if config.setup == "pretrain" else recognition.Recognition
     with pytest.raises(UserError, match="runs" if knob == "seeds" else knob):
         made(config, tmp_path, Workbench(progress=False), tmp_path, True)
 
