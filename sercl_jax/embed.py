@@ -122,8 +122,8 @@ def run(workdir: Path, paths: Sequence[str], out: Path, *, level: str, seed: int
                 waveforms.append(audio.decode(path, name=str(path)))
                 ids.append(str(path))
                 if len(waveforms[-1]) > representations.LONGEST * SAMPLE_RATE:
-                    print(f"note: {path}: only its first {representations.LONGEST:g} seconds are embedded; cut it into "
-                          "shorter recordings.", file=sys.stderr)
+                    print(f"note: {path}: only its first {representations.LONGEST:g} seconds are embedded; cut it "
+                          "into shorter recordings.", file=sys.stderr)
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed += 1
