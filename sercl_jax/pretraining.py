@@ -181,7 +181,7 @@ class Pretraining:
             "metrics": _identified(shares, speakers), "folds": [], "confusion": [],
             "baselines": [{"name": "untrained", "metrics": _identified(start, speakers),
                            "difference": _identified([a - b for a, b in zip(shares, start, strict=True)], speakers)}],
-            "pretraining": _facts(self.recipe, self.corpus, rows, shares),
+            "pretraining": _facts(self.recipe, self.corpus, rows, shares, start),
             "synthetic": self.corpus.name.startswith("demo"),
             "warnings": [text for text in ("" if crowd is None else intervals.cluster_warning(crowd),) if text],
             "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
@@ -196,9 +196,13 @@ def describe(config: ConfigDict, corpus: corpora.Corpus, rows: np.ndarray, test:
 
 
 def _facts(recipe: cpc_recipes.Pretraining, corpus: corpora.Corpus, rows: np.ndarray,
-           shares: list[np.ndarray]) -> dict[str, Any]:
-    known = {} if not len(shares[0]) else {"identified": {
-        "k": [float(x) for x in np.nanmean(np.stack(shares), (0, 1))], "chance": 1 / (1 + recipe.settings.negatives)}}
+           shares: list[np.ndarray], start: Sequence[np.ndarray] = ()) -> dict[str, Any]:
+    """`shares` of each seed, and perhaps those before training."""
+    known: dict[str, Any] = {}
+    if len(shares[0]):
+        known["identified"] = {name: [float(x) for x in np.nanmean(np.stack(each), (0, 1))]
+                               for name, each in (("k", shares), ("untrained", start)) if len(each)}
+        known["identified"]["chance"] = 1 / (1 + recipe.settings.negatives)
     return {"corpus": corpus.name, "hours": sum(corpus.utterances[u].seconds for u in rows) / 3600, **known}
 
 

@@ -140,7 +140,10 @@ def test_a_pre_training_is_found_by_what_is_built_on_it(place):
     results.validate(found)
     assert found["protocol"]["speakers"] == 1
     assert set(found["metrics"]) == {"identified_1", "identified"}
-    assert len(found["pretraining"]["identified"]["k"]) == 12
+    identified = found["pretraining"]["identified"]
+    for k, metrics in (("k", found["metrics"]), ("untrained", found["baselines"][0]["metrics"])):
+        assert len(identified[k]) == 12
+        assert identified[k][0] == pytest.approx(metrics["identified_1"]["mean"])
     assert pretraining.seeds(place / "cpc") == [0, 1]
     models = [pretraining.load(place / "cpc", seed) for seed in (0, 1, 7)]
     settings, variables = models[0]
