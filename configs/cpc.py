@@ -51,9 +51,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.fold_seeds = choice["fold_seeds"]
     config.init_from = ""  # workdir of a finished setup=pretrain, for pre, all and probe
 
-    config.data = _data(choice["corpus"])
+    config.data = _data(choice["corpus"], "all" if config.setup == "pretrain" else "usual")
     # What setup=pre pre-trains on, unless init_from is given.
-    config.pretrain_data = _data(choice["pretrain_corpus"] or ("demo_unlabelled" if demo else "librispeech"))
+    config.pretrain_data = _data(choice["pretrain_corpus"] or ("demo_unlabelled" if demo else "librispeech"), "all")
 
     config.cpc = ml_collections.ConfigDict()
     config.cpc.channels = 128
@@ -135,9 +135,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         config.cpc.channels = 64
         config.cpc.context = 128
         config.pretrain.seconds = config.joint.seconds = 1.6
+        config.recognizer.heads = 4
+        config.recognizer.head_dim = 32
         config.recognizer.seconds = 4.0
         config.recognizer.batch_size = 32
-        config.recognizer.epochs = 30
+        config.recognizer.epochs = 20
         config.recognizer.learning_rate = 1e-3
     if choice["tiny"]:
         config.cpc.channels = 16
@@ -150,14 +152,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     return config.lock()
 
 
-def _data(corpus: str) -> ml_collections.ConfigDict:
+def _data(corpus: str, labels: str) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict({
         "corpus": corpus,
         "manual_dir": "",  # folder with the corpus' archive, the archive, or the unpacked tree
         "manifest": "",  # CSV or JSON lines, for corpus=manifest
         "allow_outside": False,  # may a manifest name files outside its folder?
         "subset": "",  # such as train-clean-100 of librispeech; "" is what the distribution holds
-        "labels": "usual",  # classes, such as angry,happy+excited,sad; all; usual: what is customary for the corpus
+        "labels": labels,  # classes, such as angry,happy+excited,sad; all; usual: what is customary for the corpus
         "where": "",  # field=pattern, such as sentence=impro*
         "download": True,  # may the corpus be fetched from its site?
         "on_error": "raise",  # or "skip": leave bad audio out, and count it

@@ -58,13 +58,13 @@ class Fitted:
       predict: rows -> [len(rows), 3] ratings on the corpus' own scale.
       variables: everything it is made of, by name.
       best_epoch: which was kept, from 1.
-      seconds: that training took.
+      cpc: settings of the CPC among them, or None.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
     variables: dict[str, Variables]
     best_epoch: int
-    seconds: float
+    cpc: CpcSettings | None
 
 
 class Recognition:
@@ -99,8 +99,7 @@ class Recognition:
         self.recognition = cpc_recipes.recognition(config)
         self.joint = cpc_recipes.joint(config)
         self.seconds = 0.0
-        self._models: dict[str, tuple[CpcSettings, Variables]] = {}
-        self._frames: dict[str, Frames] = {}
+        self._made: tuple[CpcSettings, Variables] | None = None  # the pre-training that serves all seeds
         self._told: dict[str, Any] = {}  # of the pre-training, for the report
         self._warnings: tuple[str, ...] = ()
 
@@ -178,7 +177,7 @@ class Recognition:
                                                              targets, test),
                           {"cpc": {"params": trained.variables["params"]["cpc"]},
                            "recognizer": {"params": trained.variables["params"]["recognizer"]}},
-                          _epoch(trained, stage), trained.seconds)
+                          _epoch(trained, stage), self.pretraining.settings)
         model, frames = self._input(name, seed, rows, valid)
         stage = cpc.recognizer_stage(self.recognition, frames, targets, rows, valid, seed,
                                      {**settings, "frames": frames.key},
@@ -186,7 +185,7 @@ class Recognition:
         trained = self._train(name, stage, seed)
         parts = {"recognizer": trained.variables} | ({} if model is None else {"cpc": model[1]})
         return Fitted(lambda test: cpc.recognize(self.recognition, trained.variables, frames, targets, test), parts,
-                      _epoch(trained, stage), trained.seconds)
+                      _epoch(trained, stage), model and model[0])
 
     def _train(self, name: str, stage: Stage, seed: int) -> train.TrainResult:
         directory = self.store / f"{name}-seed{seed}-{files.digest(stage.settings)}"
@@ -206,11 +205,10 @@ class Recognition:
             return None, self.bench.frames(self.config)
         progress = not self.quiet
         if name == "pre":
-            if name not in self._models:
-                self._models[name] = self._pretrained()
-                self._frames[name] = representations.contexts(
-                    self.corpus, *self._models[name], cache_dir=cache_directory(self.config), progress=progress)
-            return self._models[name], self._frames[name]
+            model = self._pretrained(seed)
+            frames = representations.contexts(self.corpus, *model, cache_dir=cache_directory(self.config),
+                                              progress=progress)
+            return model, frames
         if self.config.train.training == "transductive":
             rows, valid = np.arange(len(self.utterances)), np.arange(0)
         trained = pretraining.pretrain(self.config, self.corpus, rows, valid, seed, self.store, progress)
@@ -218,21 +216,24 @@ class Recognition:
         model = self.pretraining.settings, trained.variables
         return model, representations.contexts(self.corpus, *model, cache_dir=self._scratch, progress=progress)
 
-    def _pretrained(self) -> tuple[CpcSettings, Variables]:
-        """The model of init_from, or one that is pre-trained now on the pre-training corpus."""
+    def _pretrained(self, seed: int) -> tuple[CpcSettings, Variables]:
+        """The model of init_from with this seed, or one that is pre-trained now and serves all seeds."""
         config = self.config
         if config.init_from:
             place = Path(config.init_from)
             self._told = pretraining.told(place)
             self._warnings = pretraining.overlap(self.corpus, *pretraining.corpus_of(place))
-            return pretraining.load(place, config.seed)
+            return pretraining.load(place, seed)
+        if self._made is not None:
+            return self._made
         corpus = self.bench.pretrain_corpus(config)
         self._warnings = pretraining.overlap(self.corpus, corpus.name, corpus.key)
         rows, valid, test = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
         trained = pretraining.pretrain(config, corpus, rows, valid, config.seed, self.store, not self.quiet)
         self.seconds += trained.seconds
         self._told = pretraining.describe(config, corpus, rows, test, trained.variables)
-        return self.pretraining.settings, trained.variables
+        self._made = self.pretraining.settings, trained.variables
+        return self._made
 
     def _embeddings(self, name: str) -> None:
         """Utterance-level representations for Fig. 1, of what does not depend on the fold."""
@@ -255,8 +256,8 @@ class Recognition:
         fitted = self.fit(name, self.config.seed, rows, valid)
         targets = cpc.Targets.of(self.ratings, rows)
         settings = {"recognizer": asdict(self.recognition.settings)}
-        if "cpc" in fitted.variables:
-            settings["cpc"] = asdict(self._models[name][0] if name in self._models else self.pretraining.settings)
+        if fitted.cpc is not None:
+            settings["cpc"] = asdict(fitted.cpc)
         checkpoint.save_model(self.workdir / "model", fitted.variables,
                               {"targets/mean": targets.mean, "targets/scale": targets.scale},
                               {"config": workdirs.identity(self.config), "setup": name, "settings": settings,
