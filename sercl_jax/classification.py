@@ -16,7 +16,6 @@ from sercl_jax import (
     classify,
     evaluate,
     files,
-    nodes,
     probes,
     published,
     resources,
@@ -162,21 +161,16 @@ class Classification:
 
     def _final_model(self) -> None:
         """Fits encoder and classifier on all the data, with settings chosen inside it, for `predict`."""
-        if not isinstance(self.source, sources.GraphSource):
+        final = self.source.final(self.config.seed)
+        if final is None:
             return
-        rows = np.arange(len(self.utterances))
-        encoder = self.source.encoder(rows)
-        members = [self.source.variables(rows, seed, encoder) for seed in self.source.seeds(self.config.seed)]
-        x = self.source.assemble([encoder.embed(variables) for variables in members])
         truth = evaluate.class_numbers(self.utterances, self.corpus.labels)
         labelled = np.flatnonzero(truth >= 0)
         speakers = [self.utterances[u].speaker for u in labelled]
-        machine = classify.fit_svm(x[labelled], truth[labelled], speakers if self.grouped else None,
+        machine = classify.fit_svm(final.embeddings[labelled], truth[labelled], speakers if self.grouped else None,
                                    dataclasses.replace(self.settings, blocks=self.source.blocks))
-        statistics = nodes.statistics(self.source.readout_nodes.x, self.source.readout_nodes.mask)
         checkpoint.save_model(
-            self.workdir / "model", {f"encoder{number}": variables for number, variables in enumerate(members)},
-            {f"svm/{name}": value for name, value in machine.to_arrays().items()}
-            | {f"features/{name}": value for name, value in dataclasses.asdict(statistics).items()},
+            self.workdir / "model", final.variables,
+            {**{f"svm/{name}": value for name, value in machine.to_arrays().items()}, **final.arrays},
             {"config": workdirs.identity(self.config), "labels": list(self.corpus.labels),
-             "features": list(self.bench.frames(self.config).names), "normalise": self.config.normalise})
+             "normalise": self.config.normalise, **final.facts})

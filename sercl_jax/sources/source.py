@@ -1,0 +1,52 @@
+"""What every source of embeddings offers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from sercl_jax.types import Variables
+
+
+@dataclass(frozen=True)
+class Final:
+    """What embeds unseen recordings as it embeds the whole corpus.
+
+    Attributes:
+      embeddings: [U, D] of the corpus, for a classifier to be fitted on.
+      variables: model variables by name.
+      arrays: what is no Flax variable.
+      facts: JSON-like.
+    """
+
+    embeddings: np.ndarray
+    variables: Mapping[str, Variables]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Embeddings of a whole corpus.
+
+    Attributes:
+      label: words for tables.
+      seeded: whether the model seed changes them.
+      fitted: whether the training utterances change them, apart from the classifier.
+      warnings: for whoever reads the result.
+    """
+
+    label: str
+    seeded: bool
+    fitted: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Widths of the blocks of columns that count alike; () for one."""
+
+    def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        """[U, D], with `rows` as the training utterances."""
+
+    def final(self, seed: int) -> Final | None:
+        """What to keep of it for use; None for what only stands beside ours."""
