@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from small_corpus import write
 
-from sercl_jax import config as config_lib
 from sercl_jax import checkpoint, classify, embed, experiment, pretraining, recognition, results, workdirs
+from sercl_jax import config as config_lib
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.types import Utterance
