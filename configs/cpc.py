@@ -63,6 +63,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.cpc.share = 100  # (open) successive predictions that share a draw of negatives; 1: a draw for each
     config.cpc.norm = "channel"  # (open) of each latent over its channels; or none
     config.cpc.temperature = 1.0  # (open)
+    config.cpc.over_k = "mean"  # (open) of the losses of the future steps; equation 2 prints their sum
     config.cpc.precision = "float32"  # or bfloat16: compute only, weights stay float32
 
     config.pretrain = ml_collections.ConfigDict()
@@ -86,6 +87,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.recognizer.projection = 0  # width of a linear map of the input first; 0: none
     config.recognizer.precision = "float32"
     config.recognizer.standardise = True  # (open) input, by the training utterances
+    config.recognizer.freeze_cpc = True  # (open) False: mini and pre go on training CPC, on joint.seconds of audio
     config.recognizer.seconds = 10.0  # longer utterances are cut
     config.recognizer.batch_size = 64  # (open)
     config.recognizer.epochs = 50

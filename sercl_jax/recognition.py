@@ -1,5 +1,6 @@
 """Recognizers of activation, valence and dominance under the paper's set-ups, on every fold, with several seeds."""
 
+import dataclasses
 import math
 import shlex
 import shutil
@@ -35,6 +36,7 @@ from sercl_jax.ratings import RatingFold, RatingPredictions
 from sercl_jax.types import Frames, Stage, Utterance, Variables
 from sercl_jax.workbench import Workbench, cache_directory
 
+Model = tuple[CpcSettings, Variables]
 SETUPS = ("sup", "joint", "mini", "pre")
 MAIN = "pre"  # what setup=all sets beside the others
 
@@ -99,7 +101,7 @@ class Recognition:
         self.recognition = cpc_recipes.recognition(config)
         self.joint = cpc_recipes.joint(config)
         self.seconds = 0.0
-        self._made: tuple[CpcSettings, Variables] | None = None  # the pre-training that serves all seeds
+        self._made: Model | None = None  # the pre-training that serves all seeds
         self._told: dict[str, Any] = {}  # of the pre-training, for the report
         self._warnings: tuple[str, ...] = ()
 
@@ -169,16 +171,10 @@ class Recognition:
         targets = cpc.Targets.of(self.ratings, rows)
         settings = {"corpus": self.corpus.key, "rows": files.digest(rows.tolist()),
                     "valid": files.digest(valid.tolist()), "seed": seed}
-        if name == "joint":
-            recipe = self.joint
-            stage = cpc.joint_stage(recipe, self.pretraining, self.corpus, targets, rows, valid, seed, settings)
-            trained = self._train(name, stage, seed)
-            return Fitted(lambda test: cpc.recognize_jointly(recipe, self.pretraining, trained.variables, self.corpus,
-                                                             targets, test),
-                          {"cpc": {"params": trained.variables["params"]["cpc"]},
-                           "recognizer": {"params": trained.variables["params"]["recognizer"]}},
-                          _epoch(trained, stage), self.pretraining.settings)
-        model, frames = self._input(name, seed, rows, valid)
+        model = self._model(name, seed, rows, valid)
+        if name == "joint" or (model is not None and not self.config.recognizer.freeze_cpc):
+            return self._fit_jointly(name, seed, rows, valid, targets, settings, model)
+        frames = self._frames(name, model)
         stage = cpc.recognizer_stage(self.recognition, frames, targets, rows, valid, seed,
                                      {**settings, "frames": frames.key},
                                      standardise=self.config.recognizer.standardise)
@@ -186,6 +182,22 @@ class Recognition:
         parts = {"recognizer": trained.variables} | ({} if model is None else {"cpc": model[1]})
         return Fitted(lambda test: cpc.recognize(self.recognition, trained.variables, frames, targets, test), parts,
                       _epoch(trained, stage), model and model[0])
+
+    def _fit_jointly(self, name: str, seed: int, rows: np.ndarray, valid: np.ndarray, targets: cpc.Targets,
+                     settings: dict[str, Any], model: Model | None) -> Fitted:
+        """CPC trains, too: from nothing with its own loss beside, or from a pre-training on."""
+        recipe, network, start = self.joint, self.pretraining.settings, None
+        if model is not None:
+            network, start = model
+            recipe = dataclasses.replace(recipe, cpc_weight=0.0)
+            settings = {**settings, "start": representations.digest(start)}
+        stage = cpc.joint_stage(recipe, network, self.pretraining.crop, self.corpus, targets, rows, valid, seed,
+                                settings, start=start)
+        trained = self._train(name, stage, seed)
+        parts: dict[str, Variables] = {part: {"params": trained.variables["params"][part]}
+                                       for part in ("cpc", "recognizer")}
+        return Fitted(lambda test: cpc.recognize_jointly(recipe, network, trained.variables, self.corpus, targets,
+                                                         test), parts, _epoch(trained, stage), network)
 
     def _train(self, name: str, stage: Stage, seed: int) -> train.TrainResult:
         directory = self.store / f"{name}-seed{seed}-{files.digest(stage.settings)}"
@@ -199,24 +211,26 @@ class Recognition:
         """Contexts of models that serve one fold only: a corpus has gigabytes of them."""
         return self.workdir / "scratch"
 
-    def _input(self, name: str, seed: int, rows: np.ndarray,
-               valid: np.ndarray) -> tuple[tuple[CpcSettings, Variables] | None, Frames]:
-        if name == "sup":
-            return None, self.bench.frames(self.config)
-        progress = not self.quiet
+    def _model(self, name: str, seed: int, rows: np.ndarray, valid: np.ndarray) -> Model | None:
+        """The pre-trained CPC of mini and pre; None for the others."""
         if name == "pre":
-            model = self._pretrained(seed)
-            frames = representations.contexts(self.corpus, *model, cache_dir=cache_directory(self.config),
-                                              progress=progress)
-            return model, frames
+            return self._pretrained(seed)
+        if name != "mini":
+            return None
         if self.config.train.training == "transductive":
             rows, valid = np.arange(len(self.utterances)), np.arange(0)
-        trained = pretraining.pretrain(self.config, self.corpus, rows, valid, seed, self.store, progress)
+        trained = pretraining.pretrain(self.config, self.corpus, rows, valid, seed, self.store, not self.quiet)
         self.seconds += trained.seconds
-        model = self.pretraining.settings, trained.variables
-        return model, representations.contexts(self.corpus, *model, cache_dir=self._scratch, progress=progress)
+        return self.pretraining.settings, trained.variables
 
-    def _pretrained(self, seed: int) -> tuple[CpcSettings, Variables]:
+    def _frames(self, name: str, model: Model | None) -> Frames:
+        """What a recognizer reads: the model's context, or without one log mel energies."""
+        if model is None:
+            return self.bench.frames(self.config)
+        return representations.contexts(self.corpus, *model, progress=not self.quiet,
+                                        cache_dir=cache_directory(self.config) if name == "pre" else self._scratch)
+
+    def _pretrained(self, seed: int) -> Model:
         """The model of init_from with this seed, or one that is pre-trained now and serves all seeds."""
         config = self.config
         if config.init_from:
@@ -239,7 +253,7 @@ class Recognition:
         """Utterance-level representations for Fig. 1, of what does not depend on the fold."""
         if name != "pre" and name != "sup":
             return
-        _, frames = self._input(name, self.config.seed, np.arange(0), np.arange(0))
+        frames = self._frames(name, self._model(name, self.config.seed, np.arange(0), np.arange(0)))
         with files.atomic_path(self.workdir / "embeddings.npz") as path, path.open("wb") as file:
             np.savez(file, ids=np.array([u.id for u in self.utterances]),
                      embeddings=representations.mean_and_deviation(frames),

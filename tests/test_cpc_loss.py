@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sercl_jax import parallel
 from sercl_jax.graphs import utterance_keys
 from sercl_jax.losses import cpc_info_nce
+from sercl_jax.models.cpc import CpcSettings, global_loss
 from sercl_jax.negatives import draw_candidates
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -123,3 +125,21 @@ def test_scores_of_bfloat16_are_summed_in_float32():
     assert all(x.dtype == jnp.float32 for x in found)
     exact = loop(*(x.astype(np.float64) for x in halves), candidates, frames, 1.0)
     np.testing.assert_allclose(found, exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("over_k", "devices"), [("mean", 1), ("sum", 1), ("mean", 4), ("sum", 4)])
+def test_the_loss_of_a_batch_is_over_all_its_valid_predictions(over_k, devices):
+    """Sums of 8 utterances, two of them padding, k = 3 without a prediction in some: against loops over k."""
+    rng = np.random.default_rng(0)
+    count = rng.integers(0, 5, (8, 3)).astype(np.float32)
+    losses, identified = count * rng.random((8, 3)).astype(np.float32), np.floor(count / 2)
+    valid = np.array([1, 1, 0, 1, 1, 1, 0, 1], bool)
+    settings = CpcSettings(future=3, over_k=over_k)
+    chosen = jax.devices()[:devices]
+    function = parallel.map_step(lambda batch: global_loss(settings, (batch["l"], batch["i"], batch["n"]),
+                                                           batch["v"]), devices=chosen)
+    value, metrics = function(parallel.shard({"l": losses, "i": identified, "n": count, "v": valid}, chosen))
+    means = [losses[valid, k].sum() / count[valid, k].sum() for k in range(3)]
+    expected = sum(means) if over_k == "sum" else losses[valid].sum() / count[valid].sum()
+    np.testing.assert_allclose(np.asarray(value), expected, rtol=1e-6)
+    assert np.asarray(metrics["identified"][1]).sum() == count[valid].sum()

@@ -119,6 +119,20 @@ def test_a_finished_pre_training_serves_many_recognizers(place, tmp_path):
     assert not list((tmp_path / "pre" / "train").glob("cpc-*"))
 
 
+def test_a_pre_trained_model_may_go_on_training(place, tmp_path):
+    """From the parameters of the pre-training, and no further than the rate and the number of steps allow."""
+    experiment.run(_config(place, "setup=pretrain"), place / "cpc", quiet=True)
+    config = _config(place, "setup=pre", **{"init_from": str(place / "cpc"), "recognizer.freeze_cpc": False})
+    procedure = Recognition(config, tmp_path, Workbench(progress=False), tmp_path / "train", True)
+    division = procedure.divisions[0]
+    fitted = procedure.fit("pre", 0, division.train, division.valid)
+    after = fitted.variables["cpc"]["params"]["gru"]["recurrent"]
+    before = pretraining.load(place / "cpc", 0)[1]["params"]["gru"]["recurrent"]
+    assert not np.array_equal(after, before)
+    np.testing.assert_allclose(after, before, atol=0.05)
+    assert np.isfinite(fitted.predict(division.test)).all()
+
+
 def test_a_corpus_without_ratings_is_refused(tmp_path):
     write(tmp_path / "corpus")
     config = _config(tmp_path, "setup=sup")

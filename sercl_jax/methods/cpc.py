@@ -218,7 +218,7 @@ def joint_loss(cpc: model.CpcSettings, settings: RecognizerSettings,
         predicted: Any = recognizer.apply({"params": params["recognizer"]}, c, _real(batch, c.shape[1]),
                                           utterance_keys(jax.random.fold_in(key, 1), batch["index"]))
         value, found = _global_ccc(predicted, batch)
-        own, told = model.global_loss(sums, batch["valid"])
+        own, told = model.global_loss(cpc, sums, batch["valid"])
         return value + weight * own, {**found, **told}
 
     return loss
@@ -243,13 +243,22 @@ def _real(batch: Batch, length: int) -> jax.Array:
     return jax.numpy.arange(length)[None, :] < batch["frames"][:, None]
 
 
-def joint_stage(recipe: Recognition, pretraining: Pretraining, corpus: waveforms.Waveforms, targets: Targets,
-                train: np.ndarray, valid: np.ndarray, seed: int, settings: Mapping[str, Any]) -> Stage:
-    """CPC and recognizer trained together on labelled waveforms; arguments as in `recognizer_stage`."""
-    schedule, cpc = recipe.schedule, pretraining.settings
+def joint_stage(recipe: Recognition, cpc: model.CpcSettings, crop: str, corpus: waveforms.Waveforms,
+                targets: Targets, train: np.ndarray, valid: np.ndarray, seed: int, settings: Mapping[str, Any], *,
+                start: Variables | None = None) -> Stage:
+    """CPC and recognizer trained together on labelled waveforms.
+
+    Args:
+      cpc: settings of the network.
+      crop: where longer utterances are cut, see `waveforms.batches`.
+      corpus: where waveforms come from.
+      start: a pre-trained CPC to go on with; None for a new one.
+      recipe, targets, train, valid, seed, settings: as in `recognizer_stage`.
+    """
+    schedule = recipe.schedule
     per_epoch, steps = schedule.steps(len(train))
-    draw = waveforms.batches(corpus, train, batch_size=schedule.batch_size, seconds=recipe.seconds,
-                             crop=pretraining.crop, seed=seed)
+    draw = waveforms.batches(corpus, train, batch_size=schedule.batch_size, seconds=recipe.seconds, crop=crop,
+                             seed=seed)
     recognizer = Recognizer(recipe.settings)
 
     def batch(step: int) -> dict[str, np.ndarray]:
@@ -257,24 +266,24 @@ def joint_stage(recipe: Recognition, pretraining: Pretraining, corpus: waveforms
         return {**drawn, **targets.batch(drawn["index"])}
 
     def init(key: jax.Array, first: Batch) -> dict[str, Any]:
-        start = model.initializer(cpc)(key, first)["params"]
+        network = model.initializer(cpc)(key, first) if start is None else start
         c = np.zeros((1, 1, cpc.context), np.float32)
         own = recognizer.init(jax.random.fold_in(key, 1), c, np.ones((1, 1), bool), None)["params"]
-        return {"params": {"cpc": start, "recognizer": own}}
+        return {"params": {"cpc": network["params"], "recognizer": own}}
 
     def validate(variables: Variables) -> float:
-        return agreement(targets, valid, recognize_jointly(recipe, pretraining, variables, corpus, targets, valid))
+        return agreement(targets, valid, recognize_jointly(recipe, cpc, variables, corpus, targets, valid))
 
     return Stage(name="joint", steps=steps, steps_per_epoch=per_epoch, batch=batch, init=init,
                  loss=joint_loss(cpc, recipe.settings, recipe.cpc_weight),
                  optimizer=optim.make(steps=steps, **dict(schedule.optimizer)), validate=validate,
                  validate_every=per_epoch,
-                 settings={**settings, "recognition": asdict(recipe), "pretraining": asdict(pretraining)})
+                 settings={**settings, "recognition": asdict(recipe), "cpc": asdict(cpc), "crop": crop})
 
 
-def recognize_jointly(recipe: Recognition, pretraining: Pretraining, variables: Variables,
+def recognize_jointly(recipe: Recognition, cpc: model.CpcSettings, variables: Variables,
                       corpus: waveforms.Waveforms, targets: Targets, rows: np.ndarray) -> np.ndarray:
     """[len(rows), A] predicted ratings on the corpus' own scale, of the beginning of each utterance."""
     arrays = waveforms.columns(corpus, rows, recipe.seconds)
-    predict = joint_predictor(pretraining.settings, recipe.settings)
+    predict = joint_predictor(cpc, recipe.settings)
     return targets.restore(parallel.apply_in_batches(predict, variables, arrays, PREDICT_BATCH))

@@ -75,7 +75,7 @@ def pretraining(config: ConfigDict) -> Pretraining:
     try:
         settings = CpcSettings(channels=knobs.channels, context=knobs.context, future=knobs.future,
                                negatives=knobs.negatives, share=knobs.share, norm=knobs.norm,
-                               temperature=knobs.temperature, dtype=knobs.precision)
+                               temperature=knobs.temperature, over_k=knobs.over_k, dtype=knobs.precision)
     except ValueError as error:
         raise UserError(f"config.cpc: {error}.") from error
     if config.pretrain.crop not in waveforms.CROPS:

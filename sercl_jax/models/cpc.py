@@ -38,6 +38,7 @@ class CpcSettings:
       share: successive predictions of one k that share a draw of negatives; 1: a draw for each.
       norm: "none", or "channel": LayerNorm over the channels before each ReLU.
       temperature: divides the scores.
+      over_k: "mean" of the losses of the K steps ahead, or their "sum" (Li et al. 2021, equation 2).
       dtype: of the computation; parameters and the loss are float32.
     """
 
@@ -48,10 +49,12 @@ class CpcSettings:
     share: int = 100
     norm: str = "none"
     temperature: float = 1.0
+    over_k: str = "mean"
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        for name, known in (("norm", ("none", "channel")), ("dtype", ("float32", "bfloat16"))):
+        for name, known in (("norm", ("none", "channel")), ("over_k", ("mean", "sum")),
+                            ("dtype", ("float32", "bfloat16"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r}; known: {', '.join(known)}")
         for name in ("channels", "context", "future", "negatives", "share"):
@@ -187,15 +190,17 @@ def cpc_loss(settings: CpcSettings) -> Callable[[Variables, Batch, Array], tuple
     def loss(variables: Variables, batch: Batch, key: Array) -> tuple[Array, Metrics]:
         keys = utterance_keys(key, batch["index"])
         sums: Any = model.apply(variables, samples(batch), batch["frames"], keys, method="compare")
-        return global_loss(sums, batch["valid"])
+        return global_loss(settings, sums, batch["valid"])
 
     return loss
 
 
-def global_loss(sums: tuple[Array, Array, Array], valid: Array) -> tuple[Array, Metrics]:
+def global_loss(settings: CpcSettings, sums: tuple[Array, Array, Array], valid: Array) -> tuple[Array, Metrics]:
     """The loss and metrics of `cpc_loss`, over all devices, from this device's sums of `Cpc.compare`, each [B, K]."""
     losses, identified, count = (jnp.where(valid[:, None], x, 0.0) for x in sums)
-    total, number = parallel.psum((jnp.sum(losses), jnp.sum(count)))
+    totals, numbers = parallel.psum((jnp.sum(losses, 0), jnp.sum(count, 0)))
     metrics = {"identified_1": (jnp.sum(identified[:, 0]), jnp.sum(count[:, 0])),
                "identified": (jnp.sum(identified), jnp.sum(count))}
-    return total / jnp.maximum(number, 1), metrics
+    if settings.over_k == "sum":
+        return jnp.sum(totals / jnp.maximum(numbers, 1)), metrics
+    return jnp.sum(totals) / jnp.maximum(jnp.sum(numbers), 1), metrics
