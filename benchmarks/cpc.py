@@ -35,6 +35,7 @@ from . import pairs, timing
 from .cpc_ours import HOP
 
 RATE = 16_000
+STEPS_PER_TURN = 2
 # gathered, matrix, shared: without and with torch.compile.
 PEER_FORMS = ("gathered", "matrix", "shared", "gathered_compiled", "matrix_compiled", "shared_compiled")
 
@@ -90,7 +91,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                           "platform": told["device"]["platform"], "batch": arguments.batch, "samples": samples}
                 seconds, forms = take_turns_with_forms(ours, arguments.forms.split(","), common, arguments.repeats)
             else:
-                seconds, forms = pairs.take_turns({"ours": ours}, arguments.repeats)["ours"], {}
+                seconds, forms = pairs.take_turns({"ours": ours}, arguments.repeats, STEPS_PER_TURN)["ours"], {}
             told = ours.facts()
 
     median = float(np.median(seconds))
@@ -132,7 +133,7 @@ def take_turns_with_forms(ours: pairs.SideProcess, forms: Sequence[str], common:
             found |= {name: {"error": text} for name, text in failed.items()}
             if not running:
                 continue
-            seconds = pairs.take_turns({"ours": ours, **running}, repeats)
+            seconds = pairs.take_turns({"ours": ours, **running}, repeats, STEPS_PER_TURN)
             own.append(seconds["ours"])
             for name, process in running.items():
                 found[name] = process.facts() | {

@@ -5,7 +5,7 @@ own interpreter, environment and memory; one computes while the others sleep on 
 
 A side is made by a function of a module of its own, given JSON-like keyword arguments. It returns an object that
 
-    side(repeat)      does step number `repeat`, counted from 0, and returns when its work is done
+    side(repeat)      does step number `repeat`, counted from 0, and returns when its work is done; some are untimed
     side.facts()      is a dict of what there is to tell after the steps so far, JSON-like
 
 and has warmed up before it is returned. The parent names the function and says in which environment it runs:
@@ -40,6 +40,9 @@ from sercl_jax.errors import UserError
 TRAINING = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 # Thread pools go on spinning for a while after a step; the next side must not pay for it.
 PAUSE_SECONDS = 0.02
+# Before each timed turn, untimed. A process that has slept wakes its threads first and, where the system reclaims the
+# memory of the idle, gets its pages back; training never sleeps.
+WAKING_STEPS = 2
 PATIENCE_SECONDS = 10  # for a process to end by itself
 
 
@@ -85,7 +88,7 @@ class SideProcess:
             raise
 
     def time(self, first: int, steps: int) -> float:
-        """Seconds that steps `first` to `first + steps - 1` take, by the side's own clock."""
+        """Seconds that steps `first` to `first + steps - 1` take, by the side's own clock, after waking up."""
         return float(self._ask({"first": first, "steps": steps}))
 
     def facts(self) -> dict[str, Any]:
@@ -174,6 +177,8 @@ def serve(function: str, questions: TextIO, answers: TextIO) -> None:
             if question == "facts":
                 answer(side.facts() | {"idle_cpu_seconds": idle})
                 continue
+            for _ in range(WAKING_STEPS):
+                side(question["first"])
             start = time.perf_counter()
             for repeat in range(question["first"], question["first"] + question["steps"]):
                 side(repeat)
