@@ -126,8 +126,8 @@ def test_a_pre_trained_model_may_go_on_training(place, tmp_path):
     procedure = Recognition(config, tmp_path, Workbench(progress=False), tmp_path / "train", True)
     division = procedure.divisions[0]
     fitted = procedure.fit("pre", 0, division.train, division.valid)
-    after = fitted.variables["cpc"]["params"]["gru"]["recurrent"]
-    before = pretraining.load(place / "cpc", 0)[1]["params"]["gru"]["recurrent"]
+    after = fitted.variables["cpc"]["params"]["gru"]["recurrent_kernel"]
+    before = pretraining.load(place / "cpc", 0)[1]["params"]["gru"]["recurrent_kernel"]
     assert not np.array_equal(after, before)
     np.testing.assert_allclose(after, before, atol=0.05)
     assert np.isfinite(fitted.predict(division.test)).all()
@@ -180,7 +180,7 @@ def test_the_final_model_leaves_an_official_validation_part_to_choose_its_epoch(
 
     def fit(name, seed, rows, valid):
         parts.extend([name, seed, rows, valid])
-        return Fitted(lambda test: np.zeros((len(test), 3)), {"recognizer": {"params": {"x": np.ones(1)}}}, 1, 0.0)
+        return Fitted(lambda test: np.zeros((len(test), 3)), {"recognizer": {"params": {"x": np.ones(1)}}}, 1, None)
 
     procedure.fit = fit
     procedure._final_model("sup")
@@ -197,7 +197,7 @@ def test_ratings_of_a_model_pre_trained_on_the_same_corpus_come_with_a_warning(p
     monkeypatch.setattr(pretraining, "pretrain", lambda *_: TrainResult({}, 1, 0.0, [], None))
     monkeypatch.setattr(pretraining, "describe", lambda *_: {"corpus": "manifest"})
     monkeypatch.setattr(procedure, "predict", lambda name: [_perfect(procedure)])
-    monkeypatch.setattr(procedure, "_embeddings", lambda name: procedure._pretrained())
+    monkeypatch.setattr(procedure, "_embeddings", lambda name: procedure._pretrained(0))
     monkeypatch.setattr(procedure, "_final_model", lambda name: None)
     assert any("transductive" in text for text in procedure.run()["warnings"])
 
