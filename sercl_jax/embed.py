@@ -57,6 +57,9 @@ class Embedder:
     def __init__(self, workdir: Path, seed: int = 0):
         workdir = workdir.expanduser()
         if (workdir / pretraining.MODELS).is_dir():
+            if seed not in (found := pretraining.seeds(workdir)):
+                raise UserError(f"{workdir}: has no pre-training with seed {seed}; it has "
+                                f"{', '.join(map(str, found))}.")
             self.settings, self.variables = pretraining.load(workdir, seed)
             return
         variables, _, facts = checkpoint.load_model(workdir / "model")

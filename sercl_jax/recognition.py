@@ -237,7 +237,11 @@ class Recognition:
             place = Path(config.init_from)
             self._told = pretraining.told(place)
             self._warnings = pretraining.overlap(self.corpus, *pretraining.corpus_of(place))
-            return pretraining.load(place, seed)
+            model = pretraining.load(place, seed)
+            if model[0] != self.pretraining.settings:
+                self._warnings += (f"config.cpc is another network than that of {place}; the pre-trained one "
+                                   "counts.",)
+            return model
         if self._made is not None:
             return self._made
         corpus = self.bench.pretrain_corpus(config)

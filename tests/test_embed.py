@@ -76,6 +76,11 @@ def recordings(tmp_path):
     return folder
 
 
+def test_a_pre_training_that_is_not_there_is_named(workdir):
+    with pytest.raises(UserError, match="no pre-training with seed 7; it has 0"):
+        embed.Embedder(workdir, seed=7)
+
+
 def test_frames_of_files_are_found_by_their_offsets(workdir, recordings, tmp_path):
     assert embed.run(workdir, [str(recordings)], tmp_path / "x.npz", level="frame", seed=0, progress=False) == 0
     with np.load(tmp_path / "x.npz") as made:

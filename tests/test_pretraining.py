@@ -74,7 +74,8 @@ def test_those_that_follow_a_training_are_of_all_speakers(count):
     ("recognizer.schedule", "up", "config.recognizer: schedule='up'"),
     ("pretrain.crop", "middle", "config.pretrain.crop=middle"),
     ("pretrain.seconds", 0.333, "config.pretrain.seconds"),
-    ("recognizer.seconds", 0.0051, "config.recognizer.seconds"), ("joint.seconds", -1.0, "config.joint.seconds")])
+    ("recognizer.seconds", 0.0051, "config.recognizer.seconds"), ("joint.seconds", -1.0, "config.joint.seconds"),
+    ("joint.seconds", 0.1, "config.joint.seconds=0.1: must be longer")])
 def test_a_bad_knob_of_a_recipe_is_named_before_any_training(knob, value, named):
     config = config_lib.base("cpc", "tiny")
     config.update_from_flattened_dict({knob: value})

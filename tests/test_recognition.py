@@ -117,6 +117,10 @@ def test_a_finished_pre_training_serves_many_recognizers(place, tmp_path):
     _, given = pretraining.load(place / "cpc", 0)
     assert np.array_equal(variables["cpc"]["params"]["predictors"], given["params"]["predictors"])
     assert not list((tmp_path / "pre" / "train").glob("cpc-*"))
+    other = _config(place, "setup=pre", **{"init_from": str(place / "cpc"), "cpc.channels": 24})
+    procedure = Recognition(other, tmp_path, Workbench(progress=False), tmp_path / "train", True)
+    assert procedure._pretrained(0)[0].channels == 16
+    assert any("another network" in text for text in procedure._warnings)
 
 
 def test_a_pre_trained_model_may_go_on_training(place, tmp_path):

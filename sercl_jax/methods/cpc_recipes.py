@@ -80,9 +80,7 @@ def pretraining(config: ConfigDict) -> Pretraining:
         raise UserError(f"config.cpc: {error}.") from error
     if config.pretrain.crop not in waveforms.CROPS:
         raise UserError(f"config.pretrain.crop={config.pretrain.crop}: unknown; known: {', '.join(waveforms.CROPS)}.")
-    if waveforms.num_samples(config.pretrain.seconds, "config.pretrain.seconds") // waveforms.HOP <= knobs.future:
-        raise UserError(f"config.pretrain.seconds={config.pretrain.seconds}: must be longer than the "
-                        f"{knobs.future} steps of 10 ms that are predicted.")
+    _check_seconds("pretrain", config.pretrain.seconds, knobs.future)
     return Pretraining(settings, _schedule(config.pretrain, "pretrain"), config.pretrain.seconds,
                        config.pretrain.crop)
 
@@ -106,8 +104,14 @@ def recognition(config: ConfigDict) -> Recognition:
 def joint(config: ConfigDict) -> Recognition:
     """Reads `config.recognizer` and `config.joint`; raises as `recognition` does."""
     knobs = config.joint
-    waveforms.num_samples(knobs.seconds, "config.joint.seconds")
+    _check_seconds("joint", knobs.seconds, config.cpc.future)
     return replace(recognition(config), seconds=knobs.seconds, cpc_weight=knobs.cpc_weight)
+
+
+def _check_seconds(section: str, seconds: float, future: int) -> None:
+    if waveforms.num_samples(seconds, f"config.{section}.seconds") // waveforms.HOP <= future:
+        raise UserError(f"config.{section}.seconds={seconds}: must be longer than the {future} steps of 10 ms that "
+                        "are predicted.")
 
 
 def _schedule(knobs: ConfigDict, section: str) -> Schedule:
