@@ -23,7 +23,7 @@ lists the scores to expect. Choices, after the colon and separated by commas:
     protocol=auto|session|file|loso|kfold|...          auto: official partition, sessions or speakers, as there are
     runs=5                                             repeats with seeds 0, 1, ...; mean and deviation are reported
     folds=5,fold_seeds=1,normalise=global|speaker      for setup=probe and protocol=kfold
-    recipe=paper|small     pre-training as published, for accelerators; or for an hour of speech and two CPU cores
+    recipe=small|paper     pre-training that suits an hour of speech and two CPU cores; or as published, for more
     tiny                                               a few steps of a small model, to see that everything works
 """
 
@@ -34,7 +34,7 @@ from sercl_jax import config as config_lib
 SETUPS = ("all", "sup", "joint", "mini", "pre", "pretrain", "probe")
 CHOICES = {
     "setup": "all", "corpus": "demo", "pretrain_corpus": "", "protocol": "auto", "runs": 1, "folds": 5,
-    "fold_seeds": 1, "normalise": "global", "recipe": "paper", "tiny": False,
+    "fold_seeds": 1, "normalise": "global", "recipe": "small", "tiny": False,
 }
 
 

@@ -15,7 +15,7 @@ from sercl_jax.config import Variant
 
 def get_config(arg=None):
     """The paper's four rows and a control."""
-    config = config_lib.base("cpc", arg)
+    config = config_lib.base("cpc", f"recipe=paper,{arg or ''}")
     width = config.cpc.context
     projected = f"Sup, projected to {width}"
     return config_lib.table(config, title="Table 1: set-ups", published="CPC_TABLE1", note="cpc_average", rows=[
