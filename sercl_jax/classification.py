@@ -1,8 +1,6 @@
 """Embeddings, classified by an SVM on every fold, beside the same by other embeddings."""
 
 import dataclasses
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,6 @@ from sercl_jax import (
     checkpoint,
     classify,
     evaluate,
-    files,
     probes,
     published,
     resources,
@@ -89,7 +86,6 @@ class Classification:
             "baselines": baselines, "probes": extra,
             "protocol_sheet": protocol_sheet(self.utterances, self.folds[config.fold_seed]),
             "synthetic": config.data.corpus == "demo",
-            "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
             **({"paper": paper._asdict()} if paper else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": trained,
                         "evaluate": max(spent - trained, 0.0)},
@@ -153,10 +149,7 @@ class Classification:
             found["speaker"] = probes.speaker_probe(whole, self.utterances)
         except UserError as error:
             self.warnings.append(str(error))
-        with files.atomic_path(self.workdir / "embeddings.npz") as path, path.open("wb") as file:
-            np.savez(file, ids=np.array([u.id for u in self.utterances]), embeddings=whole,
-                     speakers=np.array([u.speaker for u in self.utterances]),
-                     labels=np.array([u.label for u in self.utterances]))
+        results.write_embeddings(self.workdir, self.utterances, whole)
         return found
 
     def _final_model(self) -> None:

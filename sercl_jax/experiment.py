@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,7 +66,7 @@ def run(config: ConfigDict, workdir: Path, *, bench: Workbench | None = None, st
         parallel.enable_compilation_cache(cache_directory(config) / "compiled")
         procedure = _procedure(config)(config, workdir, bench, store or workdir / "train", quiet)
         provenance.record(workdir, json.loads(config.to_json_best_effort()), seed=config.seed)
-        found = procedure.run()
+        found = {**procedure.run(), "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]])}
         results.write(workdir, found)
     if config.eval.report and not quiet:
         report.write(workdir)

@@ -1,8 +1,6 @@
 """CPC pre-trained on a corpus, and found again by what is built on it."""
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -184,7 +182,6 @@ class Pretraining:
             "pretraining": _facts(self.recipe, self.corpus, rows, shares, start),
             "synthetic": self.corpus.name.startswith("demo"),
             "warnings": [text for text in ("" if crowd is None else intervals.cluster_warning(crowd),) if text],
-            "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
             "seconds": {"features": self.bench.feature_seconds, "train": seconds, "evaluate": 0.0}}
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shlex
 import shutil
 import sys
 import time
@@ -101,7 +100,7 @@ class Recognition:
         self.recognition = cpc_recipes.recognition(config)
         self.joint = cpc_recipes.joint(config)
         self.seconds = 0.0
-        self._made: Model | None = None  # the pre-training that serves all seeds
+        self._models: dict[int, Model] = {}  # pre-trained, by seed
         self._told: dict[str, Any] = {}  # of the pre-training, for the report
         self._warnings: tuple[str, ...] = ()
 
@@ -126,7 +125,6 @@ class Recognition:
                            "difference": ratings.compare(found[main], theirs), **_paper(self.corpus.name, name)}
                           for name, theirs in found.items() if name != main],
             "protocol_sheet": self.sheet, "synthetic": self.corpus.name.startswith("demo"),
-            "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]]),
             **_paper(self.corpus.name, main), **({"pretraining": self._told} if self._told else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": self.seconds,
                         "evaluate": max(time.monotonic() - started - self.seconds, 0.0)}}
@@ -232,37 +230,36 @@ class Recognition:
 
     def _pretrained(self, seed: int) -> Model:
         """The model of init_from with this seed, or one that is pre-trained now and serves all seeds."""
+        seed = seed if self.config.init_from else self.config.seed
+        if seed not in self._models:
+            self._models[seed] = self._given(seed) if self.config.init_from else self._pretrain()
+        return self._models[seed]
+
+    def _given(self, seed: int) -> Model:
+        place = Path(self.config.init_from)
+        self._told = pretraining.told(place)
+        self._warnings = pretraining.overlap(self.corpus, *pretraining.corpus_of(place))
+        model = pretraining.load(place, seed)
+        if model[0] != self.pretraining.settings:
+            self._warnings += (f"config.cpc is another network than that of {place}; the pre-trained one counts.",)
+        return model
+
+    def _pretrain(self) -> Model:
         config = self.config
-        if config.init_from:
-            place = Path(config.init_from)
-            self._told = pretraining.told(place)
-            self._warnings = pretraining.overlap(self.corpus, *pretraining.corpus_of(place))
-            model = pretraining.load(place, seed)
-            if model[0] != self.pretraining.settings:
-                self._warnings += (f"config.cpc is another network than that of {place}; the pre-trained one "
-                                   "counts.",)
-            return model
-        if self._made is not None:
-            return self._made
         corpus = self.bench.pretrain_corpus(config)
         self._warnings = pretraining.overlap(self.corpus, corpus.name, corpus.key)
         rows, valid, test = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
         trained = pretraining.pretrain(config, corpus, rows, valid, config.seed, self.store, not self.quiet)
         self.seconds += trained.seconds
         self._told = pretraining.describe(config, corpus, rows, test, trained.variables)
-        self._made = self.pretraining.settings, trained.variables
-        return self._made
+        return self.pretraining.settings, trained.variables
 
     def _embeddings(self, name: str) -> None:
         """Utterance-level representations for Fig. 1, of what does not depend on the fold."""
         if name != "pre" and name != "sup":
             return
         frames = self._frames(name, self._model(name, self.config.seed, np.arange(0), np.arange(0)))
-        with files.atomic_path(self.workdir / "embeddings.npz") as path, path.open("wb") as file:
-            np.savez(file, ids=np.array([u.id for u in self.utterances]),
-                     embeddings=representations.mean_and_deviation(frames),
-                     speakers=np.array([u.speaker for u in self.utterances]),
-                     labels=np.array([u.label for u in self.utterances]))
+        results.write_embeddings(self.workdir, self.utterances, representations.mean_and_deviation(frames))
 
     def _final_model(self, name: str) -> None:
         """Fits on everything that is rated, but for the validation part by which its epoch is chosen."""

@@ -66,17 +66,9 @@ def contexts(corpus: corpora.Corpus, settings: cpc.CpcSettings, variables: Varia
     facts = {"version": VERSION, "settings": asdict(settings), "weights": digest(variables), "longest": LONGEST}
     key = files.digest([corpus.key, "cpc", facts])
     folder = cache_dir / "features" / key
-    found = cache.load(folder, key)
-    if found is None:
-        with files.locked(folder, f"CPC features of {corpus.name}"):
-            files.remove_leftovers(folder)
-            found = cache.load(folder, key)
-            if found is None:
-                counts = np.array([_frames(u.num_samples) for u in corpus.utterances])
-                cache.store(folder, key, names, counts, compute(corpus, settings, variables, progress=progress))
-                found = cache.load(folder, key)
-    assert found is not None
-    values, offsets, _ = found
+    counts = np.array([_frames(u.num_samples) for u in corpus.utterances])
+    values, offsets, _ = cache.load_or_store(folder, key, f"CPC features of {corpus.name}", lambda: names, counts,
+                                             lambda: compute(corpus, settings, variables, progress=progress))
     return Frames(values=values, offsets=offsets, names=names, hop=HOP, key=key)
 
 

@@ -1,4 +1,4 @@
-"""`results.json` and `predictions.csv` of a workdir: written whole, checked when written and when read."""
+"""`results.json`, `predictions.csv` and `embeddings.npz` of a workdir: written whole, checked when written and read."""
 
 import csv
 import json
@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
 from sercl_jax.files import atomic_path, write_json
 from sercl_jax.ratings import DIMENSIONS, RatingPredictions
+from sercl_jax.types import Utterance
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.csv"
+EMBEDDINGS = "embeddings.npz"
 _COLUMNS = ("id", "speaker", "label", "fold", "seed", "fold_seed", "predicted")
 _SCORE = "score_"
 _RATED = ("id", "speaker", "fold", "seed")
@@ -154,6 +158,13 @@ def read(workdir: Path) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return results
+
+
+def write_embeddings(workdir: Path, utterances: Sequence[Utterance], values: np.ndarray) -> None:
+    """Writes `embeddings.npz`: ids, labels and speakers of U utterances, and their embeddings [U, D]."""
+    with atomic_path(workdir / EMBEDDINGS) as path, path.open("wb") as file:
+        np.savez(file, ids=np.array([u.id for u in utterances]), embeddings=values,
+                 speakers=np.array([u.speaker for u in utterances]), labels=np.array([u.label for u in utterances]))
 
 
 def write_predictions(workdir: Path, runs: Sequence[Predictions]) -> Path:

@@ -151,18 +151,11 @@ def _cached(corpus: Corpus, name: str, settings: dict[str, object], function: Ca
             progress: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], str]:
     key = files.digest([corpus.key, name, settings])
     folder = Path(cache_dir) / "features" / key
-    found = cache.load(folder, key)
-    if found is None:
-        what = f"{name} features of {corpus.name}"
-        with files.locked(folder, what):
-            files.remove_leftovers(folder)
-            found = cache.load(folder, key)  # perhaps another process made them meanwhile
-            if found is None:
-                rows: Iterable[np.ndarray] = parallel_map(function, _Waveforms(corpus), workers=workers,
-                                                          description=f"Extracting {what}", unit="utterance",
-                                                          progress=progress)
-                cache.store(folder, key, names(), counts, rows)
-                found = cache.load(folder, key)
-    assert found is not None
-    values, offsets, facts = found
+    what = f"{name} features of {corpus.name}"
+
+    def rows() -> Iterable[np.ndarray]:
+        return parallel_map(function, _Waveforms(corpus), workers=workers, description=f"Extracting {what}",
+                            unit="utterance", progress=progress)
+
+    values, offsets, facts = cache.load_or_store(folder, key, what, names, counts, rows)
     return values, offsets, tuple(facts["names"]), key

@@ -1,7 +1,7 @@
 """Arrays that are computed once per corpus and then memory-mapped."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,32 @@ def load(folder: Path, key: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]
     if facts.get("key") != key or values.shape != (offsets[-1], len(facts["names"])):
         return None
     return values, offsets, facts
+
+
+def load_or_store(folder: Path, key: str, what: str, names: Callable[[], tuple[str, ...]], counts: np.ndarray,
+                  rows: Callable[[], Iterable[np.ndarray]]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """What is in the folder, or what is computed now and then found there.
+
+    Two processes that ask for the same at once do it once: the second waits. A killed one leaves nothing that counts.
+
+    Args:
+      folder, key: see `load`.
+      what: words for who waits.
+      names, counts, rows: see `store`; called only if they are needed.
+
+    Returns:
+      As `load`.
+    """
+    found = load(folder, key)
+    if found is None:
+        with files.locked(folder, what):
+            files.remove_leftovers(folder)
+            found = load(folder, key)  # perhaps another process made them meanwhile
+            if found is None:
+                store(folder, key, names(), counts, rows())
+                found = load(folder, key)
+    assert found is not None
+    return found
 
 
 def store(folder: Path, key: str, names: tuple[str, ...], counts: np.ndarray, rows: Iterable[np.ndarray]) -> None:
