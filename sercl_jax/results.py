@@ -1,4 +1,4 @@
-"""`results.json`, `predictions.csv` and `embeddings.npz` of a workdir: written whole, checked when written and read."""
+"""What a run writes to its workdir: `results.json`, `predictions.csv`, `embeddings.npz`; whole, and checked."""
 
 import csv
 import json
