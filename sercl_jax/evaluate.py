@@ -1,6 +1,6 @@
 """From embeddings to figures: fold by fold predictions, their summary over seeds, and paired comparisons."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +20,18 @@ Embeddings = np.ndarray | Callable[[Fold], np.ndarray]
 
 @dataclass(frozen=True)
 class FoldScore:
-    """One test fold: its size, what was chosen inside its training part, and its own UA and WA (fractions)."""
+    """One test fold: its size, its own UA and WA (fractions), and what was chosen inside its training part."""
 
     name: str
     n: int
-    kernel: str
-    c: float
     UA: float
     WA: float
+    chosen: Mapping[str, Any]  # such as kernel and C of an SVM
 
     @classmethod
-    def of(cls, name: str, kernel: str, c: float, matrix: np.ndarray) -> "FoldScore":
+    def of(cls, name: str, matrix: np.ndarray, **chosen: Any) -> "FoldScore":
         """From the confusion matrix [K, K] of the fold."""
-        return cls(name, int(matrix.sum()), kernel, c, float(ua(matrix)), float(wa(matrix)))
+        return cls(name, int(matrix.sum()), float(ua(matrix)), float(wa(matrix)), chosen)
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,8 @@ def evaluate(embed: Embeddings, utterances: "Sequence[Utterance]", labels: tuple
         predicted[fold.test] = _predict(machine, x[fold.test], fold)
         decision[np.ix_(fold.test, machine.classes)] = machine.decision(x[fold.test])
         fold_of[fold.test] = number
-        scores.append(FoldScore.of(fold.name, machine.kernel, machine.c,
-                                   confusion(truth[fold.test], predicted[fold.test], len(labels))))
+        scores.append(FoldScore.of(fold.name, confusion(truth[fold.test], predicted[fold.test], len(labels)),
+                                   kernel=machine.kernel, C=machine.c))
     return Predictions(labels=tuple(labels), ids=tuple(u.id for u in utterances), speakers=tuple(speakers.tolist()),
                        truth=truth, predicted=predicted, decision=decision, fold=fold_of, folds=tuple(scores),
                        seed=seed, fold_seed=fold_seed)
@@ -208,8 +207,8 @@ def summarise(runs: Sequence[Predictions]) -> dict[str, Any]:
 
     Returns:
       {"metrics": {"UA": {"mean", "std", "ci95": [low, high]}, "WA", "F1"}, "per_class": {label: recall or None},
-      "confusion": [[...]] mean counts over runs, "folds": [{"name", "n", "UA", "WA", "kernel", "C", "seed",
-      "fold_seed"}], "runs": [{"seed", "fold_seed", "UA", "WA", "F1"}], "warnings": [str]}; fractions.
+      "confusion": [[...]] mean counts over runs, "folds": [{"name", "n", "UA", "WA", what was chosen
+      (kernel and C of an SVM), "seed", "fold_seed"}], "runs": [{"seed", "fold_seed", "UA", "WA", "F1"}], "warnings": [str]}; fractions.
     """
     _check_runs(runs)
     confusions = np.stack([run.speaker_confusions() for run in runs])
@@ -271,5 +270,5 @@ def _check_runs(runs: Sequence[Predictions]) -> None:
 
 def _fold_row(score: FoldScore, run: Predictions) -> dict[str, Any]:
     row = asdict(score)
-    row["C"] = row.pop("c")
-    return {**row, "seed": run.seed, "fold_seed": run.fold_seed}
+    chosen = row.pop("chosen")
+    return {**row, **chosen, "seed": run.seed, "fold_seed": run.fold_seed}

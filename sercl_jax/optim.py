@@ -16,9 +16,25 @@ import optax
 from sercl_jax.errors import UserError
 
 NAMES = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "linear")
+SCHEDULES = ("constant", "cosine", "linear", "stairs")
 
 Rules = tuple[tuple[str, float | None], ...]
+
+
+class Stairs(NamedTuple):
+    """A learning rate that falls in steps, in epochs counted from 0.
+
+    Attributes:
+      epochs: how many the training has.
+      first: the epoch before which it falls for the first time.
+      every: epochs between two falls.
+      factor: of each fall.
+    """
+
+    epochs: int
+    first: int
+    every: int
+    factor: float
 
 
 class ScheduleState(NamedTuple):
@@ -28,14 +44,19 @@ class ScheduleState(NamedTuple):
     steps: jax.Array
 
 
-def rate(schedule: str, warmup_steps: int, count: jax.Array, steps: jax.Array) -> jax.Array:
+def rate(schedule: str, warmup_steps: int, count: jax.Array, steps: jax.Array,
+         stairs: Stairs = Stairs(1, 1, 1, 1.0)) -> jax.Array:
     """The learning rate at a step, as a share of its peak.
 
-    Rises linearly over `warmup_steps`, then stays ("constant"), or falls to 0 at `steps` along half a cosine
-    ("cosine") or a line ("linear").
+    Rises linearly over `warmup_steps`, then stays ("constant"), falls to 0 at `steps` along half a cosine ("cosine")
+    or a line ("linear"), or falls as `stairs` say, whose epochs divide the steps evenly ("stairs").
     """
     warm = jnp.minimum(1.0, (count + 1) / max(warmup_steps, 1)) if warmup_steps else 1.0
     done = jnp.clip((count - warmup_steps) / jnp.maximum(steps - warmup_steps, 1), 0.0, 1.0)
+    if schedule == "stairs":
+        per_epoch = jnp.maximum(steps // stairs.epochs, 1)
+        falls = jnp.maximum(count // per_epoch - stairs.first + stairs.every, 0) // stairs.every
+        return warm * jnp.float32(stairs.factor) ** falls
     falling = {"constant": jnp.ones_like(done), "cosine": 0.5 * (1 + jnp.cos(jnp.pi * done)),
                "linear": 1 - done}[schedule]
     return warm * falling
@@ -43,7 +64,7 @@ def rate(schedule: str, warmup_steps: int, count: jax.Array, steps: jax.Array) -
 
 @functools.lru_cache(maxsize=64)
 def _chain(name: str, learning_rate: float, schedule: str, warmup_steps: int, weight_decay: float,
-           clip_norm: float) -> optax.GradientTransformation:
+           clip_norm: float, stairs: Stairs) -> optax.GradientTransformation:
     decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
     parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     if name == "adamw":
@@ -57,7 +78,7 @@ def _chain(name: str, learning_rate: float, schedule: str, warmup_steps: int, we
 
     def update(updates: Any, state: ScheduleState, params: Any = None) -> tuple[Any, ScheduleState]:
         del params
-        factor = -learning_rate * rate(schedule, warmup_steps, state.taken, state.steps)
+        factor = -learning_rate * rate(schedule, warmup_steps, state.taken, state.steps, stairs)
         return (jax.tree.map(lambda u: u * factor.astype(u.dtype), updates),
                 ScheduleState(state.taken + 1, state.steps))
 
@@ -65,7 +86,8 @@ def _chain(name: str, learning_rate: float, schedule: str, warmup_steps: int, we
 
 
 def make(*, name: str, learning_rate: float, steps: int, schedule: str = "constant", warmup_steps: int = 0,
-         weight_decay: float = 0.0, clip_norm: float = 0.0) -> optax.GradientTransformation:
+         weight_decay: float = 0.0, clip_norm: float = 0.0,
+         stairs: Stairs = Stairs(1, 1, 1, 1.0)) -> optax.GradientTransformation:
     """An optimizer with its schedule.
 
     Args:
@@ -77,6 +99,7 @@ def make(*, name: str, learning_rate: float, steps: int, schedule: str = "consta
       warmup_steps: of linear rise.
       weight_decay: 0 for none.
       clip_norm: largest global norm of the gradient; 0 for no limit.
+      stairs: for the schedule "stairs".
 
     Raises:
       UserError: an unknown name or schedule, or a number out of range.
@@ -87,13 +110,35 @@ def make(*, name: str, learning_rate: float, steps: int, schedule: str = "consta
     if learning_rate < 0 or weight_decay < 0 or clip_norm < 0 or warmup_steps < 0 or steps < 0:
         raise UserError(f"optimizer: learning_rate={learning_rate}, weight_decay={weight_decay}, "
                         f"clip_norm={clip_norm}, warmup_steps={warmup_steps} and steps={steps} may not be negative.")
-    chain = _chain(name, float(learning_rate), schedule, warmup_steps, float(weight_decay), float(clip_norm))
+    if stairs.epochs < 1 or stairs.first < 1 or stairs.every < 1 or not stairs.factor > 0:
+        raise UserError(f"optimizer: {stairs} need at least 1 epoch everywhere and a factor above 0.")
+    chain = _chain(name, float(learning_rate), schedule, warmup_steps, float(weight_decay), float(clip_norm), stairs)
 
     def init(params: Any) -> Any:
         *states, last = chain.init(params)
         return (*states, ScheduleState(last.taken, jnp.asarray(steps, jnp.int32)))
 
     return optax.GradientTransformation(init, chain.update)
+
+
+def accumulate(optimizer: optax.GradientTransformation, count: int) -> optax.GradientTransformation:
+    """Takes a step only every `count` batches, with the mean of their gradients.
+
+    The optimizer must have been made for that many times fewer steps. Of a contrastive loss each batch has pairs of
+    its own: more batches are not a larger one.
+    """
+    if count == 1:
+        return optimizer
+    return optax.GradientTransformation(
+        optax.MultiSteps(optimizer, count).init, _accumulated(optimizer.update, count))
+
+
+@functools.lru_cache(maxsize=64)
+def _accumulated(update: Callable[..., Any], count: int) -> Callable[..., Any]:
+    def no_init(params: Any) -> Any:
+        raise NotImplementedError
+
+    return optax.MultiSteps(optax.GradientTransformation(no_init, update), count).update
 
 
 def freeze(optimizer: optax.GradientTransformation, rules: Rules) -> optax.GradientTransformation:

@@ -7,6 +7,7 @@ are a function of the utterances' ids and fields and of `fold_seed`, never of th
               have no classes: KFold with the same arguments
     graphcl   the same folds; named apart because the encoder trains on all utterances (GraphCL's protocol)
     loso      leave one speaker out
+    speakers  the speakers dealt into `folds` groups of about equal size (or one each), each left out once
     session   leave one session out
     sentence  leave one sentence (text) out
     disjoint  training shares neither speakers nor sentences with the test fold (see `_disjoint`)
@@ -28,8 +29,8 @@ from sercl_jax.errors import UserError
 if TYPE_CHECKING:
     from sercl_jax.types import Utterance
 
-PROTOCOLS = ("kfold", "graphcl", "loso", "session", "sentence", "disjoint", "file")
-SEEDED_PROTOCOLS = ("kfold", "graphcl", "disjoint")  # the others give the same folds for every fold_seed
+PROTOCOLS = ("kfold", "graphcl", "loso", "speakers", "session", "sentence", "disjoint", "file")
+SEEDED_PROTOCOLS = ("kfold", "graphcl", "speakers", "disjoint")  # the others give the same folds for every fold_seed
 TARGETS = ("labels", "ratings")
 HELD_OUT = ("validation", "valid", "val", "dev", "development")  # names of a split that validates
 _TRAIN, _TEST = ("train",), ("test",)
@@ -68,7 +69,7 @@ def make_folds(utterances: "Sequence[Utterance]", protocol: str, *, folds: int, 
     Args:
       utterances: U utterances with unique ids; the folds' numbers are positions in this sequence.
       protocol: one of `PROTOCOLS`.
-      folds: the number of folds of `kfold` and `graphcl`, and (nearly) of `disjoint`; the others have as many as
+      folds: the number of folds of `kfold`, `graphcl` and `speakers`, and (nearly) of `disjoint`; the others have as many as
         there are speakers, sessions, sentences or fold names.
       fold_seed: draws the folds of `SEEDED_PROTOCOLS`; apart from the seed of training.
       targets: "labels" divides the utterances with an emotion; "ratings" those with an activation, a valence or a
@@ -135,6 +136,16 @@ def _leave_one_out(field: str) -> Callable[[_Request], list[Fold]]:
         return [Fold(f"{field} {name}", np.flatnonzero(values != name), np.flatnonzero(values == name))
                 for name in _several(values, field)]
     return make
+
+
+def _speakers(request: _Request) -> list[Fold]:
+    speakers = _values(request, "speaker")
+    if request.folds < 2:
+        raise UserError(f"folds={request.folds}: at least 2 are needed.")
+    folds = min(request.folds, len(_several(speakers, "speaker")))
+    group = _deal(speakers, folds, np.random.default_rng(request.fold_seed))
+    return [Fold(f"speakers {k}", np.flatnonzero(group != k), np.flatnonzero(group == k))
+            for k in range(folds)]
 
 
 def _disjoint(request: _Request) -> list[Fold]:
@@ -216,8 +227,9 @@ def _file(request: _Request) -> list[Fold]:
 
 
 _MAKERS: Mapping[str, Callable[[_Request], list[Fold]]] = {
-    "kfold": _kfold, "graphcl": _kfold, "loso": _leave_one_out("speaker"), "session": _leave_one_out("session"),
-    "sentence": _leave_one_out("sentence"), "disjoint": _disjoint, "file": _file}
+    "kfold": _kfold, "graphcl": _kfold, "loso": _leave_one_out("speaker"), "speakers": _speakers,
+    "session": _leave_one_out("session"), "sentence": _leave_one_out("sentence"), "disjoint": _disjoint,
+    "file": _file}
 
 
 def _values(request: _Request, field: str) -> np.ndarray:

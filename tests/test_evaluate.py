@@ -59,7 +59,7 @@ def test_pooled_predictions_are_those_of_a_scikit_learn_loop() -> None:
         np.testing.assert_allclose(ours.decision[fold.test], peer.decision_function(x[fold.test]), atol=1e-9)
         assert (ours.fold[fold.test] == number).all()
         score = ours.folds[number]
-        assert (score.name, score.n, score.kernel, score.c) == (fold.name, len(fold.test), "linear", 0.01)
+        assert (score.name, score.n, score.chosen) == (fold.name, len(fold.test), {"kernel": "linear", "C": 0.01})
         assert pytest.approx(balanced_accuracy_score(y[fold.test], expected)) == score.UA
         assert pytest.approx(np.mean(y[fold.test] == expected)) == score.WA
     assert ours.tested.tolist() == [True] * 144 + [False] * 2
@@ -79,7 +79,7 @@ def test_test_labels_never_choose_or_fit(protocol: str) -> None:
         shuffled[u] = dataclasses.replace(utterances[u], label=utterances[other].label)
     false = evaluate(x, shuffled, LABELS, folds, settings=TUNED, group_inner=protocol == "loso")
     assert (false.truth != honest.truth).sum() > len(test) / 2
-    assert (false.folds[0].kernel, false.folds[0].c) == (honest.folds[0].kernel, honest.folds[0].c)
+    assert false.folds[0].chosen == honest.folds[0].chosen
     np.testing.assert_array_equal(false.decision, honest.decision)
     np.testing.assert_array_equal(false.predicted, honest.predicted)
 

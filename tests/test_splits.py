@@ -46,7 +46,7 @@ def test_every_protocol_keeps_its_promise(protocol: str, speakers: int, sentence
     for fold in made:
         assert not set(fold.train.tolist()) & set(fold.test.tolist())
         assert {utterances[u].label for u in fold.train} == set(LABELS)
-        apart = {"loso": ["speaker"], "session": ["session"], "sentence": ["sentence"],
+        apart = {"loso": ["speaker"], "speakers": ["speaker"], "session": ["session"], "sentence": ["sentence"],
                  "disjoint": ["speaker", "sentence"], "file": ["fold"]}.get(protocol, [])
         for field in apart:
             assert not {getattr(utterances[u], field) for u in fold.train} & {
@@ -57,6 +57,12 @@ def test_every_protocol_keeps_its_promise(protocol: str, speakers: int, sentence
     shuffled = shuffle.sample(utterances, len(utterances))
     again = make_folds(shuffled, protocol, folds=folds, fold_seed=fold_seed)
     assert [ids(utterances, fold) for fold in made] == [ids(shuffled, fold) for fold in again]
+
+
+def test_speakers_are_dealt_into_groups_of_about_equal_size() -> None:
+    made = make_folds(corpus(6, 4), "speakers", folds=3, fold_seed=1)
+    assert [len(fold.test) for fold in made] == [2 * 4 * len(LABELS)] * 3
+    assert len(make_folds(corpus(4, 4), "speakers", folds=5, fold_seed=1)) == 4  # as many as there are speakers
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -206,7 +212,7 @@ def test_speaker_disjoint_is_told_from_the_folds_themselves() -> None:
     utterances = corpus()
     told = {protocol: is_speaker_disjoint(utterances, make_folds(utterances, protocol, folds=4, fold_seed=0))
             for protocol in PROTOCOLS}
-    assert told == {"kfold": False, "graphcl": False, "loso": True, "session": True, "sentence": False,
+    assert told == {"kfold": False, "graphcl": False, "loso": True, "speakers": True, "session": True, "sentence": False,
                     "disjoint": True, "file": True}
     unknown = change("speaker", "")
     assert not is_speaker_disjoint(unknown, make_folds(unknown, "session", folds=0, fold_seed=0))
