@@ -15,7 +15,7 @@ PAIRINGS = ("elementwise", "all")
 _NOWHERE = -1e30  # a logit whose exponential is 0, and whose gradient is, too, where a logit of -inf would give NaN
 
 
-def contrastive(x: Array, positive: Array, *, temperature: float = 0.07) -> tuple[Array, Metrics]:
+def contrastive(x: Array, positive: Array, *, temperature: Array | float = 0.07) -> tuple[Array, Metrics]:
     """L_c: -log of equation 2, averaged over the ordered pairs of different positives as equation 3 does.
 
     For anchor i and its positive j, both of the emotion, with logits s = cosine / temperature:
@@ -26,17 +26,15 @@ def contrastive(x: Array, positive: Array, *, temperature: float = 0.07) -> tupl
     Args:
       x: [N, D] vectors; need not be normalised. A zero vector has cosine 0 to all.
       positive: [N] bool, who has the emotion. The others are the negatives.
-      temperature: divides the cosines.
+      temperature: divides the cosines; may be traced.
 
     Returns:
       The loss (0 if there are less than two positives), and metrics (sum, count): "contrastive", the mean cosines of
       pairs of positives, "positive_similarity", and of a positive and a negative, "negative_similarity".
 
     Raises:
-      ValueError: the shapes don't fit, or the temperature is not positive.
+      ValueError: the shapes don't fit.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature={temperature}; must be above 0")
     cosine, pairs, opposed = _compare(x, positive)
     logits = cosine / temperature
     against = jax.nn.logsumexp(jnp.where(opposed, logits, _NOWHERE), axis=1)

@@ -42,7 +42,7 @@ class EmotionPairs:
 
     Each step draws an emotion, all of them equally likely, N/2 utterances that have it, in equal parts from the
     corpora that have any, and N/2 that don't, in equal parts from the corpora that have any. With two corpora: N/4
-    each or, where one of them lacks the emotion, all N/2 positives from the other. What equal parts leave over goes to
+    each or, where one lacks the emotion, all N/2 positives from the other. What equal parts leave over goes to
     corpora drawn at random. From one corpus an utterance is drawn again only after all that qualify have been drawn.
 
     Positives stand in the order of their corpora and negatives in a random one, so that the i-th positive meets a
@@ -137,7 +137,7 @@ class EpochBatches:
         self._epoch = functools.lru_cache(maxsize=2)(self._cut)
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows [B] int32 and valid [B] bool of a global step; where valid is False, a row repeats one of the batch."""
+        """Rows [B] int32 and valid [B] bool of a global step; where valid is False, a row repeats another."""
         epoch, position = divmod(step, self.steps_per_epoch)
         rows = self._epoch(epoch)[position]
         places = np.arange(self.batch_size)

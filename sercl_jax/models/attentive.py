@@ -38,4 +38,5 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, pooled: Array) -> Array:
-        return nn.Dense(self.classes)(nn.relu(nn.Dense(self.hidden)(pooled.astype(jnp.float32))))
+        hidden = nn.relu(nn.Dense(self.hidden, name="dense")(pooled.astype(jnp.float32)))
+        return nn.Dense(self.classes, name="logits")(hidden)

@@ -1,13 +1,13 @@
 """What the papers print, as data, to stand beside what is measured here.
 
 Every score is a fraction, as in `results.json`, also where a paper prints percentages. Corpora go by the names of the
-configs: `iemocap`, `emodb`, `msp_podcast`. A table is row name -> corpus -> a named tuple of its metrics: numbers or,
-where the paper has standard deviations, `Reported` pairs.
+configs: `iemocap`, `emodb`, `msp_podcast`, `casia`. A table is row name -> corpus -> a named tuple of its
+metrics: numbers or, where the paper has standard deviations, `Reported` pairs.
 """
 
 from collections.abc import Mapping
 
-from sercl_jax.published import cpc_2021, serugcl_2026
+from sercl_jax.published import cpc_2021, serugcl_2026, supcon_2024
 from sercl_jax.published.cpc_2021 import CPC_TABLE1, CPC_TABLE2, SETUPS, Concordance, Reported, cpc
 from sercl_jax.published.serugcl_2026 import (
     SERUGCL,
@@ -23,6 +23,13 @@ from sercl_jax.published.serugcl_2026 import (
     Score,
     serugcl,
 )
+from sercl_jax.published.supcon_2024 import (
+    SUPCON_ENCODERS,
+    SUPCON_TABLE1,
+    SUPCON_TABLE2,
+    UnweightedAccuracy,
+    supcon,
+)
 
 __all__ = [
     "CPC_TABLE1",
@@ -31,6 +38,9 @@ __all__ = [
     "PROTOCOLS",
     "SERUGCL",
     "SETUPS",
+    "SUPCON_ENCODERS",
+    "SUPCON_TABLE1",
+    "SUPCON_TABLE2",
     "TABLE1",
     "TABLE2",
     "TABLE3",
@@ -43,9 +53,11 @@ __all__ = [
     "PoolingWeights",
     "Reported",
     "Score",
+    "UnweightedAccuracy",
     "cpc",
     "serugcl",
+    "supcon",
 ]
 # What must be said wherever one of these stands beside a measurement, and of a table's protocol.
-NOTES: Mapping[str, str] = {**serugcl_2026.NOTES, **cpc_2021.NOTES}
-PROTOCOLS: Mapping[str, str] = {**serugcl_2026.PROTOCOLS, **cpc_2021.PROTOCOLS}
+NOTES: Mapping[str, str] = {**serugcl_2026.NOTES, **cpc_2021.NOTES, **supcon_2024.NOTES}
+PROTOCOLS: Mapping[str, str] = {**serugcl_2026.PROTOCOLS, **cpc_2021.PROTOCOLS, **supcon_2024.PROTOCOLS}
