@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def layer_similarity(means: np.ndarray, labels: Sequence[str],
-                     groups: Sequence[str] | None = None) -> dict[str, list[float]]:
+def by_layer(layers: Sequence[np.ndarray], labels: Sequence[str],
+             groups: Sequence[str] | None = None) -> dict[str, list[float]]:
     """Mean cosine, layer by layer, over all pairs of different utterances of one kind.
 
-    The cosines of all pairs inside a set add up to half of |S|² - n, where S is the sum of its n unit vectors: the
-    U²/2 pairs need not be formed, and U D numbers are all the memory it takes.
+    The cosines of all pairs inside a set add up to (|S|² - n) / 2, where S is the sum of its n unit vectors: the U²/2
+    pairs need not be formed, and a copy of one layer is all the memory it takes.
 
     Args:
-      means: [U, L + 1, D], each utterance's average over time of each layer's output. A zero vector has cosine 0 to
-        all.
+      layers: for each of L + 1 layers [U, D], the average of its frames over each utterance; widths may differ. A zero
+        vector has cosine 0 to all.
       labels: [U] emotions.
       groups: [U] names of corpora, to look at pairs across corpora on their own.
 
@@ -24,14 +24,14 @@ def layer_similarity(means: np.ndarray, labels: Sequence[str],
       out.
 
     Raises:
-      ValueError: the shapes don't fit, or a mean is not finite.
+      ValueError: the shapes don't fit, or an average is not finite.
     """
-    means = np.asarray(means)
-    if means.ndim != 3 or len(labels) != len(means) or (groups is not None and len(groups) != len(means)):
-        raise ValueError(f"means {means.shape} must be [U, L + 1, D], with one of {len(labels)} labels"
-                         + ("" if groups is None else f" and one of {len(groups)} groups") + " for each of U.")
-    if not np.isfinite(means).all():
-        raise ValueError("The mean of an utterance is not finite.")
+    for number, means in enumerate(layers):
+        if means.ndim != 2 or len(means) != len(labels) or (groups is not None and len(groups) != len(labels)):
+            raise ValueError(f"layer {number} {means.shape} must be [U, D], with one of {len(labels)} labels"
+                             + ("" if groups is None else f" and one of {len(groups)} groups") + " for each of U.")
+        if not np.isfinite(means).all():
+            raise ValueError(f"layer {number}: the average of an utterance is not finite.")
     _, emotion = np.unique(np.asarray(labels, np.str_), return_inverse=True)
     every, equal = _Pairs(np.zeros_like(emotion)), _Pairs(emotion)
     kinds = {"positive": ([equal], []), "negative": ([every], [equal])}  # sets of pairs to add and to take away
@@ -43,8 +43,8 @@ def layer_similarity(means: np.ndarray, labels: Sequence[str],
     counts = {kind: sum(p.count for p in added) - sum(p.count for p in removed)
               for kind, (added, removed) in kinds.items()}
     found: dict[str, list[float]] = {kind: [] for kind, count in counts.items() if count}
-    for layer in range(means.shape[1]) if found else ():
-        units = means[:, layer].astype(np.float64)
+    for means in layers if found else ():
+        units = means.astype(np.float64)
         length = np.linalg.norm(units, axis=1, keepdims=True)
         units = np.divide(units, length, out=np.zeros_like(units), where=length > 0)
         for kind, values in found.items():

@@ -24,6 +24,7 @@ from sercl_jax.published.serugcl_2026 import (
     serugcl,
 )
 from sercl_jax.published.supcon_2024 import (
+    SUPCON,
     SUPCON_ENCODERS,
     SUPCON_TABLE1,
     SUPCON_TABLE2,
@@ -38,6 +39,7 @@ __all__ = [
     "PROTOCOLS",
     "SERUGCL",
     "SETUPS",
+    "SUPCON",
     "SUPCON_ENCODERS",
     "SUPCON_TABLE1",
     "SUPCON_TABLE2",

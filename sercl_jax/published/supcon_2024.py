@@ -45,11 +45,14 @@ SUPCON_TABLE2: AccuracyRows = {
     "WavLM-base": _scores(iemocap=77.41, casia=96.49),
 }
 
+# Rows of the method itself and of all others, on both corpora.
+SUPCON: AccuracyRows = {**SUPCON_TABLE1, **SUPCON_TABLE2}
+
 # Encoder as the configs call it -> as the paper does.
 SUPCON_ENCODERS: Mapping[str, str] = {"hubert-base": "Hubert-base", "wavlm-base-plus": "WavLM-base"}
 
 PROTOCOLS: Mapping[str, str] = dict.fromkeys(
-    ("SUPCON_TABLE1", "SUPCON_TABLE2"),
+    ("SUPCON", "SUPCON_TABLE1", "SUPCON_TABLE2"),
     "The paper's values are means over 5 folds; how it drew them, whether speakers are shared, and which utterances "
     "of IEMOCAP count as happy are not stated, and others' rows have protocols of their own, so no difference is a "
     "like-for-like comparison.")
@@ -73,8 +76,8 @@ NOTES: Mapping[str, str] = {
 }
 
 
-def supcon(corpus: str, encoder: str, arm: str) -> UnweightedAccuracy | None:
-    """What the paper reports, or None.
+def supcon(corpus: str, encoder: str, arm: str) -> dict[str, float] | None:
+    """What the paper reports, as `results.json` holds it, {"UA": fraction}, or None.
 
     Args:
       corpus: "iemocap" or "casia".
@@ -83,4 +86,5 @@ def supcon(corpus: str, encoder: str, arm: str) -> UnweightedAccuracy | None:
     """
     name = SUPCON_ENCODERS.get(encoder, "")
     table, row = {"supcon": (SUPCON_TABLE2, name), "ft": (SUPCON_TABLE1, f"{name}(FT)")}.get(arm, ({}, ""))
-    return table.get(row, {}).get(corpus)
+    line = table.get(row, {}).get(corpus)
+    return None if line is None else line._asdict()

@@ -10,12 +10,13 @@ from matplotlib.ticker import MaxNLocator
 from sercl_jax.report import style
 from sercl_jax.report.style import Drawing
 
-Kinds = Mapping[str, Sequence[float]]  # what `similarity.layer_similarity` returns
+Kinds = Mapping[str, Sequence[float]]  # what `similarity.by_layer` returns
 
 _COLORS = {"positive": (style.ACCENT, "o"), "negative": (style.CONTRAST, "s")}
-_LOOKS: dict[str, dict[str, Any]] = {"before": {"linewidth": 1.2, "linestyle": (0, (4, 3))},
-                                     "after": {"linewidth": 1.8, "linestyle": "-"}}
-_ACROSS = "_across"
+_LOOKS: dict[str, dict[str, Any]] = {
+    "before": {"linewidth": 1.2, "linestyle": (0, (4, 3)), "markersize": 3.5, "markerfacecolor": "none"},
+    "after": {"linewidth": 1.8, "linestyle": "-", "markersize": 3.5}}
+_SCOPES = {"": "all pairs", "_across": "pairs across corpora"}  # suffix of a kind
 _ROW = 3  # panels side by side
 
 
@@ -25,52 +26,66 @@ def draw(panels: Mapping[str, tuple[Kinds | None, Kinds]], synthetic: bool) -> D
     A corpus, or several together, has a panel, and a second one for pairs across corpora where these were measured.
 
     Args:
-      panels: title -> what `layer_similarity` found before (None: not measured) and after the contrastive stage.
+      panels: title ("" where there is nothing to tell apart) -> what `similarity.by_layer` found before (None: not
+        measured) and after the contrastive stage.
       synthetic: whether the data are.
 
     Returns:
       The figure, or None if nothing was measured.
     """
-    drawn = []
-    for title, (before, after) in panels.items():
-        for suffix, words in (("", ""), (_ACROSS, " across corpora")):
-            lines = {(kind, time): np.asarray(found[kind + suffix], float)
-                     for time, found in (("before", before), ("after", after)) if found is not None
-                     for kind in _COLORS if kind + suffix in found}
-            if lines:
-                drawn.append((f"{title}{',' if words else ''}{words}", lines))
+    drawn = [(_title(title, scope, any("positive_across" in found for found in (before, after) if found)), lines)
+             for title, (before, after) in panels.items()
+             for suffix, scope in _SCOPES.items() if (lines := _lines(before, after, suffix))]
     if not drawn:
         return None
     columns = min(len(drawn), _ROW)
     rows = -(-len(drawn) // columns)
+    times = [time for time in _LOOKS if any(time == of for _, lines in drawn for _, of in lines)]
     words = []
     with style.drawing():
-        figure, axes = style.new_figure(3.1 * columns + 0.4, 2.5 * rows + 0.4, rows, columns, sharey="row")
+        figure, axes = style.new_figure(max(3.1 * columns + 0.4, 4.4), 2.5 * rows + 0.4, rows, columns)
         for axis, (title, lines) in zip(axes, drawn, strict=False):
             for (kind, time), values in lines.items():
                 color, marker = _COLORS[kind]
-                axis.plot(np.arange(len(values)), values, color=color, marker=marker, markersize=3.5, **_LOOKS[time])
+                axis.plot(np.arange(len(values)), values, color=color, marker=marker, **_LOOKS[time])
             axis.set_title(title)
             axis.set_xlabel("layer")
-            axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axis.set_xlim(-0.5, max(len(values) for values in lines.values()) - 0.5)
+            axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
             words.append(f"{title}: " + ", ".join(f"{kind} pairs {time} {_course(values)}"
                                                   for (kind, time), values in lines.items()))
         for axis in axes[len(drawn):]:
             axis.set_visible(False)
+        ends = [axis.get_ylim() for axis in axes[:len(drawn)]]
+        low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+        for place, axis in enumerate(axes):  # one scale, so that panels can be compared
+            axis.set_ylim(low, high)
+            axis.tick_params(labelleft=place % columns == 0)
         for axis in axes[::columns]:
             axis.set_ylabel("mean cosine")
-        times = {time for _, lines in drawn for _, time in lines}
-        kinds = [Line2D([], [], color=color, marker=marker, markersize=3.5, linewidth=1.8, label=f"{kind} pairs")
-                 for kind, (color, marker) in _COLORS.items()]
-        looks = [Line2D([], [], color=style.INK, label=time, **look) for time, look in _LOOKS.items()
-                 if len(times) > 1]
-        figure.legend(handles=[*kinds, *looks], loc="outside lower left", ncols=4)
-        caption = ("Mean cosine of the utterances' average outputs of each layer, over all pairs of held-out "
-                   "utterances of equal (positive) and of different (negative) emotion"
+        handles = [Line2D([], [], color=color, marker=marker, markersize=3.5, label=f"{kind} pairs")
+                   for kind, (color, marker) in _COLORS.items()]
+        if len(times) > 1:
+            handles += [Line2D([], [], color=style.INK, marker="o", label=time, **_LOOKS[time]) for time in times]
+        figure.legend(handles=handles, loc="outside lower left", ncols=4 if columns > 1 else 2)
+        caption = ("Mean cosine of the utterances' average outputs of each layer, over pairs of held-out utterances of "
+                   "equal (positive) and of different (negative) emotion"
                    + (", before and after the contrastive stage." if len(times) > 1 else ".")
-                   + " Layer 0 is what the first layer is given.")
+                   + " Layer 0 is what the first trained layer is given.")
         return style.finish(figure, "similarity", "Similarity of pairs by layer", caption, "; ".join(words) + ".",
                             synthetic)
+
+
+def _lines(before: Kinds | None, after: Kinds, suffix: str) -> dict[tuple[str, str], np.ndarray]:
+    return {(kind, time): np.asarray(found[kind + suffix], float)
+            for time, found in (("before", before), ("after", after)) if found is not None
+            for kind in _COLORS if kind + suffix in found}
+
+
+def _title(title: str, scope: str, several: bool) -> str:
+    if not title:
+        return scope.capitalize()
+    return f"{title}, {scope}" if several else title
 
 
 def _course(values: np.ndarray) -> str:
