@@ -13,8 +13,8 @@ def by_layer(layers: Sequence[np.ndarray], labels: Sequence[str],
     pairs need not be formed, and a copy of one layer is all the memory it takes.
 
     Args:
-      layers: for each of L + 1 layers [U, D], the average of its frames over each utterance; widths may differ. A zero
-        vector has cosine 0 to all.
+      layers: for each of L + 1 layers [U, D], the average of its frames over each utterance; widths may differ. A
+        zero vector has cosine 0 to all.
       labels: [U] emotions.
       groups: [U] names of corpora, to look at pairs across corpora on their own.
 

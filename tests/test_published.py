@@ -1,6 +1,7 @@
 """The transcribed numbers: against each other, against the abstract, and as fractions."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -104,7 +105,49 @@ def test_what_cpc_reports_of_a_set_up_is_ready_for_results():
     assert published.cpc("iemocap", "probe") is None
 
 
+def test_contrastive_fine_tuning_beats_every_other_of_its_paper():
+    """Its claim, and a check on transposed digits: WavLM is the best on IEMOCAP, HuBERT on CASIA."""
+    for table in (published.SUPCON_TABLE1, published.SUPCON_TABLE2):
+        assert all(0.6 < score.UA < 1 for line in table.values() for score in line.values())
+        assert max(table, key=lambda row, table=table: table[row]["iemocap"]).startswith("WavLM-base")
+    others = list(published.SUPCON_TABLE1.values())[:-2]
+    assert max(line["iemocap"] for line in others) < published.SUPCON_TABLE1["Hubert-base*"]["iemocap"]
+    casia = {row: line["casia"].UA for row, line in published.SUPCON_TABLE2.items() if "casia" in line}
+    assert sorted(casia, key=casia.__getitem__) == ["TIM-Net", "Dual-TBNet", "WavLM-base", "Hubert-base"]
+    assert set(published.SUPCON_TABLE2) - set(casia) == {"EmoDARTS"}
+
+
+def test_supcon_s_tables_agree_with_each_other_and_with_the_text():
+    for name in ("Hubert-base", "WavLM-base"):
+        assert published.SUPCON_TABLE1[f"{name}*"]["iemocap"] == published.SUPCON_TABLE2[name]["iemocap"]
+    # "Increases by 10.31% and 9.1%".
+    gains = [100 * (published.SUPCON_TABLE1[f"{name}*"]["iemocap"].UA
+                    - published.SUPCON_TABLE1[f"{name}(FT)"]["iemocap"].UA) for name in ("Hubert-base", "WavLM-base")]
+    np.testing.assert_allclose(gains, [10.31, 9.1], atol=1e-9)
+    # The abstract.
+    assert published.SUPCON_TABLE2["WavLM-base"] == {"iemocap": (0.7741,), "casia": (0.9649,)}
+    assert len(published.SUPCON_TABLE1) == 9
+    assert {**published.SUPCON_TABLE1, **published.SUPCON_TABLE2} == published.SUPCON
+    assert len(published.SUPCON) == 9 + 5  # no row of one hides one of the other
+
+
+def test_what_supcon_reports_is_ready_for_results():
+    assert published.supcon("iemocap", "hubert-base", "ft") == {"UA": 0.6661}
+    assert published.supcon("iemocap", "wavlm-base-plus", "supcon") == {"UA": 0.7741}
+    assert published.supcon("casia", "hubert-base", "supcon") == {"UA": 0.9719}
+    for corpus, encoder, arm in (("casia", "wavlm-base-plus", "ft"), ("emodb", "wavlm-base-plus", "supcon"),
+                                 ("iemocap", "wavlm-large", "supcon"), ("iemocap", "tiny", "ft"),
+                                 ("iemocap", "hubert-base", "frozen")):
+        assert published.supcon(corpus, encoder, arm) is None
+
+
 def test_every_table_of_scores_says_its_protocol():
-    tables = {name for name in published.__all__ if name.removeprefix("CPC_").startswith("TABLE")}
+    tables = {name for name in published.__all__ if re.fullmatch(r"([A-Z]+_)?TABLE\d", name)}
     quoted = {"TABLE2", "TABLE3", "TABLE7"}  # others' results, and weights
-    assert set(published.PROTOCOLS) == tables - quoted
+    assert set(published.PROTOCOLS) == tables - quoted | {"SUPCON"}  # both of its paper's tables in one
+
+
+def test_no_paper_s_notes_hide_another_s():
+    modules = (published.serugcl_2026, published.cpc_2021, published.supcon_2024)
+    for name in ("NOTES", "PROTOCOLS"):
+        assert len(getattr(published, name)) == sum(len(getattr(module, name)) for module in modules)

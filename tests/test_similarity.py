@@ -78,5 +78,5 @@ def test_wrong_arguments_are_refused():
         by_layer([means], ["sad"] * 3, ["emodb"])
     with pytest.raises(ValueError, match=r"layer 0 \(3, 4, 1\)"):
         by_layer([means[..., None]], ["sad"] * 3)
-    with pytest.raises(ValueError, match="layer 1: .* not finite"):
+    with pytest.raises(ValueError, match=r"layer 1: .* not finite"):
         by_layer([means, np.where(means.cumsum() == 7, np.nan, 1.0).reshape(3, 4)], ["sad"] * 3)

@@ -1,11 +1,11 @@
 """Fig. 4 of cross-corpus SupCon: how alike positive and negative pairs are in each layer, before and after."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from sercl_jax.report import style
 from sercl_jax.report.style import Drawing
@@ -18,6 +18,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "after": {"linewidth": 1.8, "linestyle": "-", "markersize": 3.5}}
 _SCOPES = {"": "all pairs", "_across": "pairs across corpora"}  # suffix of a kind
 _ROW = 3  # panels side by side
+_WRAP = 30  # characters to a line of a panel's title
+_TICKS = 9  # at most, on the axis of layers
 
 
 def draw(panels: Mapping[str, tuple[Kinds | None, Kinds]], synthetic: bool) -> Drawing | None:
@@ -48,18 +50,19 @@ def draw(panels: Mapping[str, tuple[Kinds | None, Kinds]], synthetic: bool) -> D
             for (kind, time), values in lines.items():
                 color, marker = _COLORS[kind]
                 axis.plot(np.arange(len(values)), values, color=color, marker=marker, **_LOOKS[time])
-            axis.set_title(title)
+            axis.set_title(textwrap.fill(title, _WRAP))
             axis.set_xlabel("layer")
-            axis.set_xlim(-0.5, max(len(values) for values in lines.values()) - 0.5)
-            axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+            layers = max(len(values) for values in lines.values())
+            axis.set_xticks(range(0, layers, -(-layers // _TICKS)))
+            axis.set_xlim(-0.5, layers - 0.5)
             words.append(f"{title}: " + ", ".join(f"{kind} pairs {time} {_course(values)}"
                                                   for (kind, time), values in lines.items()))
         for axis in axes[len(drawn):]:
             axis.set_visible(False)
-        ends = [axis.get_ylim() for axis in axes[:len(drawn)]]
-        low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+        everything = np.concatenate([values for _, lines in drawn for values in lines.values()])
+        margin = 0.05 * np.ptp(everything) or 0.05
         for place, axis in enumerate(axes):  # one scale, so that panels can be compared
-            axis.set_ylim(low, high)
+            axis.set_ylim(everything.min() - margin, everything.max() + margin)
             axis.tick_params(labelleft=place % columns == 0)
         for axis in axes[::columns]:
             axis.set_ylabel("mean cosine")
@@ -68,8 +71,8 @@ def draw(panels: Mapping[str, tuple[Kinds | None, Kinds]], synthetic: bool) -> D
         if len(times) > 1:
             handles += [Line2D([], [], color=style.INK, marker="o", label=time, **_LOOKS[time]) for time in times]
         figure.legend(handles=handles, loc="outside lower left", ncols=4 if columns > 1 else 2)
-        caption = ("Mean cosine of the utterances' average outputs of each layer, over pairs of held-out utterances of "
-                   "equal (positive) and of different (negative) emotion"
+        caption = ("Mean cosine of the utterances' average outputs of each layer, over pairs of held-out utterances "
+                   "of equal (positive) and of different (negative) emotion"
                    + (", before and after the contrastive stage." if len(times) > 1 else ".")
                    + " Layer 0 is what the first trained layer is given.")
         return style.finish(figure, "similarity", "Similarity of pairs by layer", caption, "; ".join(words) + ".",
