@@ -102,7 +102,8 @@ class SpeechEncoder(nn.Module):
         self.feature_extractor = FeatureExtractor(self.config, self.dtype)
         self.feature_projection = FeatureProjection(self.config, self.dtype)
         self.encoder = Encoder(self.config, self.dtype, self.remat)
-        if self.config.masks:
+        # `features` must do with its own parameters alone.
+        if self.config.masks and (self.is_initializing() or self.has_variable("params", "masked_spec_embed")):
             self.masked_spec_embed = self.param("masked_spec_embed", nn.initializers.uniform(1.0),
                                                 (self.config.hidden_size,))
 
