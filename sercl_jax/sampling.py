@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sercl_jax import data
 from sercl_jax.errors import UserError
 
 HALVES = ("corpus", "random")
@@ -56,6 +55,9 @@ class EmotionPairs:
         the i-th of one half is never from the corpus of the i-th of the other; of one, random halves. "random":
         random halves whatever the corpora; the positives then stand in a random order.
 
+    Attributes:
+      emotions: all that are drawn, sorted.
+
     Raises:
       UserError: the batch size is not divisible by 4, a corpus is empty or has an utterance without a label, or there
         are less than two emotions in all.
@@ -77,22 +79,21 @@ class EmotionPairs:
         if len(self.emotions) < 2:
             raise UserError(f"Emotions to draw pairs from: {', '.join(self.emotions) or 'none'}. Negatives need at "
                             "least two.")
-        self.batch_size, self.seed, self.halves = batch_size, seed, halves
-        self.steps_per_epoch = data.steps_per_epoch(sum(map(len, columns)), batch_size)
+        self._size, self._seed, self._halves = batch_size, seed, halves
         self._positives = {e: [np.flatnonzero(column == e) for column in columns] for e in self.emotions}
         self._negatives = {e: [np.flatnonzero(column != e) for column in columns] for e in self.emotions}
 
     def __call__(self, step: int) -> PairBatch:
         """The batch of a global step, from 0."""
-        rng = np.random.default_rng((self.seed, step))
+        rng = np.random.default_rng((self._seed, step))
         emotion = self.emotions[rng.integers(len(self.emotions))]
-        quarter = self.batch_size // 4
+        quarter = self._size // 4
         positives = _equal_parts(rng, self._positives[emotion], 2 * quarter)
-        if self.halves == "random":
+        if self._halves == "random":
             positives = rng.permutation(positives)
         negatives = rng.permutation(_equal_parts(rng, self._negatives[emotion], 2 * quarter))
         corpus, row = np.concatenate([positives, negatives]).astype(np.int32).T
-        place = np.arange(self.batch_size)
+        place = np.arange(self._size)
         positive = place < 2 * quarter
         return PairBatch(corpus, row, positive, (positive & (place >= quarter)).astype(np.int32), emotion)
 
@@ -132,7 +133,7 @@ class EpochBatches:
         if len(self._lengths) < 1 or batch_size < 1:
             raise UserError(f"Cannot draw batches of {batch_size} from {len(self._lengths)} utterances; both must be "
                             "at least 1.")
-        self.batch_size, self.seed = batch_size, seed
+        self._size, self._seed = batch_size, seed
         self.steps_per_epoch = -(-len(self._lengths) // batch_size)
         self._epoch = functools.lru_cache(maxsize=2)(self._cut)
 
@@ -140,15 +141,15 @@ class EpochBatches:
         """Rows [B] int32 and valid [B] bool of a global step; where valid is False, a row repeats another."""
         epoch, position = divmod(step, self.steps_per_epoch)
         rows = self._epoch(epoch)[position]
-        places = np.arange(self.batch_size)
+        places = np.arange(self._size)
         return rows[places % len(rows)], places < len(rows)
 
     def _cut(self, epoch: int) -> list[np.ndarray]:
-        rng = np.random.default_rng((self.seed, epoch))
+        rng = np.random.default_rng((self._seed, epoch))
         order = rng.permutation(len(self._lengths)).astype(np.int32)
         batches = []
-        for start in range(0, len(order), POOL * self.batch_size):
-            pool = order[start:start + POOL * self.batch_size]
+        for start in range(0, len(order), POOL * self._size):
+            pool = order[start:start + POOL * self._size]
             pool = pool[np.argsort(self._lengths[pool], kind="stable")]
-            batches += [pool[i:i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
+            batches += [pool[i:i + self._size] for i in range(0, len(pool), self._size)]
         return [batches[i] for i in rng.permutation(len(batches))]
