@@ -79,6 +79,11 @@ def base(name: str, argument: str | None) -> ml_collections.ConfigDict:
     return module.get_config(argument).unlock()
 
 
+def target(config: ml_collections.ConfigDict) -> str:
+    """The corpus that a run tests."""
+    return config.corpora[config.target].corpus if "corpora" in config else config.data.corpus
+
+
 @dataclass(frozen=True)
 class Variant:
     """One row of a table: what it changes in the config, and what it stands beside.
@@ -101,7 +106,7 @@ class Variant:
 
 
 def table(config: ml_collections.ConfigDict, *, title: str, rows: Iterable[Variant], published: str = "",
-          x_label: str = "", note: str = "") -> ml_collections.ConfigDict:
+          x_label: str = "", note: str = "", complete: bool = False) -> ml_collections.ConfigDict:
     """Makes a config of one run into one of a table: the same knobs, and a row for each variant of them.
 
     Args:
@@ -111,9 +116,10 @@ def table(config: ml_collections.ConfigDict, *, title: str, rows: Iterable[Varia
       published: attribute of `sercl_jax.published` with the paper's numbers, such as "TABLE5".
       x_label: axis of a sweep; "" for a table of names.
       note: key of `published.NOTES`, printed under the table.
+      complete: whether every row is a whole run, with its report and a model to use; otherwise only figures count.
     """
     config.table = ml_collections.ConfigDict(
-        {"title": title, "published": published, "x_label": x_label, "note": note})
+        {"title": title, "published": published, "x_label": x_label, "note": note, "complete": complete})
     config.rows = ml_collections.ConfigDict()
     for number, row in enumerate(rows):
         change: dict[str, Any] = {}

@@ -208,7 +208,8 @@ def summarise(runs: Sequence[Predictions]) -> dict[str, Any]:
     Returns:
       {"metrics": {"UA": {"mean", "std", "ci95": [low, high]}, "WA", "F1"}, "per_class": {label: recall or None},
       "confusion": [[...]] mean counts over runs, "folds": [{"name", "n", "UA", "WA", what was chosen
-      (kernel and C of an SVM), "seed", "fold_seed"}], "runs": [{"seed", "fold_seed", "UA", "WA", "F1"}], "warnings": [str]}; fractions.
+      (kernel and C of an SVM), "seed", "fold_seed"}],
+      "runs": [{"seed", "fold_seed", "UA", "WA", "F1"}], "warnings": [str]}; fractions.
     """
     _check_runs(runs)
     confusions = np.stack([run.speaker_confusions() for run in runs])

@@ -20,6 +20,7 @@ _PROCEDURES = {
     "cpc:probe": ("classification", "Classification"),
     "cpc:pretrain": ("pretraining", "Pretraining"),
     "cpc": ("recognition", "Recognition"),
+    "supcon": ("adaptation", "Adaptation"),
 }
 
 

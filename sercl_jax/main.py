@@ -79,7 +79,8 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
     if _FLAGS.workdir:
         return config, Path(_FLAGS.workdir)
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S")
-    return config, Path("runs") / f"{stamp}-{config.method}-{config.data.corpus}"
+    what = "+".join(config.corpora) if "corpora" in config else config.data.corpus
+    return config, Path("runs") / f"{stamp}-{config.method}-{what}"
 
 
 def main(argv: Sequence[str]) -> int:

@@ -37,6 +37,9 @@ class Stairs(NamedTuple):
     factor: float
 
 
+FLAT = Stairs(1, 1, 1, 1.0)
+
+
 class ScheduleState(NamedTuple):
     """Where the schedule stands: int32 scalars."""
 
@@ -45,7 +48,7 @@ class ScheduleState(NamedTuple):
 
 
 def rate(schedule: str, warmup_steps: int, count: jax.Array, steps: jax.Array,
-         stairs: Stairs = Stairs(1, 1, 1, 1.0)) -> jax.Array:
+         stairs: Stairs = FLAT) -> jax.Array:
     """The learning rate at a step, as a share of its peak.
 
     Rises linearly over `warmup_steps`, then stays ("constant"), falls to 0 at `steps` along half a cosine ("cosine")
@@ -87,7 +90,7 @@ def _chain(name: str, learning_rate: float, schedule: str, warmup_steps: int, we
 
 def make(*, name: str, learning_rate: float, steps: int, schedule: str = "constant", warmup_steps: int = 0,
          weight_decay: float = 0.0, clip_norm: float = 0.0,
-         stairs: Stairs = Stairs(1, 1, 1, 1.0)) -> optax.GradientTransformation:
+         stairs: Stairs = FLAT) -> optax.GradientTransformation:
     """An optimizer with its schedule.
 
     Args:

@@ -1,25 +1,22 @@
 """What a trained CPC makes of a corpus: its context c_t every 10 ms, cached beside the other features."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from sercl_jax import corpora, files, parallel, waveforms
+from sercl_jax import bucketed, corpora, files, waveforms
 from sercl_jax.features import HOP, cache
 from sercl_jax.models import cpc
-from sercl_jax.padded import Rows
 from sercl_jax.types import Frames, Utterance, Variables
 
 VERSION = 1  # counts up when the values change
 BATCH = 16
-LONGEST = 30.0  # seconds; the rest of a longer utterance is left out
-_LENGTHS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, LONGEST)  # seconds; one compilation for each
+LONGEST = bucketed.LONGEST  # seconds; the rest of a longer utterance is left out
 
 
 class Waveforms(Protocol):
@@ -79,37 +76,13 @@ def _frames(num_samples: int) -> int:
 def compute(corpus: Waveforms, settings: cpc.CpcSettings, variables: Variables, *,
             progress: bool) -> Iterator[np.ndarray]:
     """Each utterance's context [T, F] float32, in the order of the corpus; similar lengths are computed together."""
-    predict = cpc.embedder(settings)
     counts = [_frames(u.num_samples) for u in corpus.utterances]
-    with tqdm(total=len(corpus), desc=f"CPC features of {corpus.name}", unit="utterance", disable=not progress,
-              dynamic_ncols=True) as bar:
-        for first in range(0, len(corpus), 8 * BATCH):
-            rows = np.arange(first, min(first + 8 * BATCH, len(corpus)))
-            made: dict[int, np.ndarray] = {}
-            lengths = np.array([_length(counts[u]) for u in rows])
-            for samples in np.unique(lengths):
-                chosen = rows[lengths == samples]
-                c = parallel.apply_in_batches(predict, variables, _padded(corpus, chosen, int(samples)), BATCH,
-                                              fill=True)
-                made |= {int(u): c[i, :counts[u]] for i, u in enumerate(chosen)}
-            for u in rows:
-                yield made[int(u)]
-            bar.update(len(rows))
-
-
-def _length(frames: int) -> int:
-    return next(n for n in map(waveforms.num_samples, _LENGTHS) if n >= frames * waveforms.HOP)
-
-
-def _padded(corpus: Waveforms, rows: np.ndarray, samples: int) -> Mapping[str, Any]:
-    def make(chosen: np.ndarray) -> np.ndarray:
-        x = np.zeros((len(chosen), samples), np.int16)
-        for b, u in enumerate(rows[chosen]):
-            own = corpus.waveform(int(u))[:samples]
-            x[b, :len(own)] = own
-        return x
-
-    return {"waveform": Rows(len(rows), make)}
+    lengths = [waveforms.num_samples(seconds) // waveforms.HOP for seconds in bucketed.SECONDS]
+    made = bucketed.in_order(
+        counts, lengths, lambda rows, length: {"waveform": waveforms.padded(corpus, rows, length * waveforms.HOP)},
+        cpc.embedder(settings), variables, batch_size=BATCH, description=f"CPC features of {corpus.name}",
+        progress=progress)
+    return (c[:count] for c, count in zip(made, counts, strict=True))
 
 
 def statistics(frames: np.ndarray) -> np.ndarray:

@@ -69,8 +69,8 @@ def make_folds(utterances: "Sequence[Utterance]", protocol: str, *, folds: int, 
     Args:
       utterances: U utterances with unique ids; the folds' numbers are positions in this sequence.
       protocol: one of `PROTOCOLS`.
-      folds: the number of folds of `kfold`, `graphcl` and `speakers`, and (nearly) of `disjoint`; the others have as many as
-        there are speakers, sessions, sentences or fold names.
+      folds: the number of folds of `kfold`, `graphcl` and `speakers`, and (nearly) of `disjoint`; the others have as
+        many as there are speakers, sessions, sentences or fold names.
       fold_seed: draws the folds of `SEEDED_PROTOCOLS`; apart from the seed of training.
       targets: "labels" divides the utterances with an emotion; "ratings" those with an activation, a valence or a
         dominance.

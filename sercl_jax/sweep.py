@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from sercl_jax import config as config_lib
 from sercl_jax import evaluate, experiment, files, published, ratings, report, runs, workdirs
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
@@ -15,7 +16,7 @@ from sercl_jax.ratings import RatingPredictions
 from sercl_jax.report import values
 from sercl_jax.workbench import Workbench
 
-QUOTED = "quoted"  # as `embedding`: a row of the paper that is shown and not run
+QUOTED = "quoted"  # as `embedding` or `arm`: a row of the paper that is shown and not run
 COLUMNS = ("UA", "WA", "CCC_avg", "CCC_act", "CCC_val", "CCC_dom")  # of which a table shows those that rows have
 
 Runs = Sequence[Predictions] | Sequence[RatingPredictions]
@@ -47,7 +48,7 @@ def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
     for number, key in enumerate(keys):
         row = config.rows[key]
         row_config = variant(config, row)
-        if row_config.embedding == QUOTED:
+        if any(key in row_config and row_config[key] == QUOTED for key in ("embedding", "arm")):
             continue
         name = f"{row.series}, {row.name}" if row.series else row.name
         print(f"[{number + 1}/{len(keys)}] {name}", file=sys.stderr, flush=True)
@@ -55,6 +56,8 @@ def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
         directory = workdir / "rows" / f"{_slug(name)}-{files.digest(workdirs.identity(row_config))}"
         found = experiment.run(row_config, directory, bench=bench, store=workdir / "train", quiet=True)
         done[key] = found, _predictions(directory, found["protocol"])
+        if config.table.complete and config.eval.report and not (directory / "report.html").exists():
+            report.write(directory)
         metric = _columns([found])[0]
         score = _estimate(found["metrics"][metric])
         print(f"    {values.heading(metric)} {values.estimate(metric, score)} {values.interval(metric, score.ci)}",
@@ -75,9 +78,11 @@ def variant(config: ConfigDict, row: ConfigDict) -> ConfigDict:
     """
     plain = config.copy_and_resolve_references().unlock()
     del plain["rows"], plain["table"]
-    # Within a table only the figures count; the probes and baselines of single runs are rows of their own here.
-    plain.eval.update(probes=False, untrained=False, baseline="no", report=False)
-    plain.final_model = False
+    if not config.table.complete:
+        # Only the figures count; the probes and baselines of single runs are rows of their own here.
+        less = {"probes": False, "untrained": False, "baseline": "no", "report": False}
+        plain.eval.update({key: value for key, value in less.items() if key in plain.eval})
+        plain.final_model = False
     plain.lock()
     try:
         plain.update(row.change.to_dict())
@@ -132,13 +137,14 @@ def _write(config: ConfigDict, workdir: Path, done: Done) -> list[report.Table]:
 
 def _table(config: ConfigDict, block: str | None, done: Done) -> report.Table:
     numbers = getattr(published, config.table.published) if config.table.published else {}
-    corpus = _paper_corpus(config, numbers)
     columns = _columns(found for found, _ in done.values())
     rows = []
     for key in config.rows:
         row = config.rows[key]
         if block is not None and row.series != block:
             continue
+        row_config = variant(config, row)
+        corpus = _paper_corpus(row_config, numbers)
         paper = numbers.get(row.paper, {}).get(corpus)
         metrics = {}
         if key in done:
@@ -149,13 +155,13 @@ def _table(config: ConfigDict, block: str | None, done: Done) -> report.Table:
     title = config.table.title if block is None else f"{config.table.title}: {block}"
     return report.Table(title, _caption(config, first if block is None else _first(config, block, done) or first),
                         columns, rows, synthetic=first["synthetic"], x_label=config.table.x_label,
-                        paper_corpus="" if corpus == config.data.corpus else corpus)
+                        paper_corpus="" if corpus == config_lib.target(row_config) else corpus)
 
 
 def _paper_corpus(config: ConfigDict, numbers: Mapping[str, Mapping[str, Any]]) -> str:
     """Which of the paper's corpora stands beside ours: the same one or, if its table has but one, that."""
     known = {corpus for line in numbers.values() for corpus in line}
-    return next(iter(known)) if len(known) == 1 else config.data.corpus
+    return next(iter(known)) if len(known) == 1 else config_lib.target(config)
 
 
 def _first(config: ConfigDict, block: str, done: Done) -> dict[str, Any] | None:

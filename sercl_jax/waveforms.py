@@ -106,3 +106,15 @@ def columns(corpus: Waveforms, rows: np.ndarray, seconds: float) -> dict[str, Ro
             [np.asarray(made[part]) for made in fitted(tuple(chosen.tolist()))]))
 
     return {"waveform": make(0), "frames": make(1)}
+
+
+def padded(corpus: Waveforms, rows: np.ndarray, samples: int) -> Rows:
+    """[len(rows), samples] int16, made when it is indexed: the utterances, cut, or with zeros after them."""
+    def make(chosen: np.ndarray) -> np.ndarray:
+        x = np.zeros((len(chosen), samples), np.int16)
+        for b, u in enumerate(rows[chosen]):
+            own = corpus.waveform(int(u))[:samples]
+            x[b, :len(own)] = own
+        return x
+
+    return Rows(len(rows), make)

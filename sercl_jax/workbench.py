@@ -43,8 +43,23 @@ class Workbench:
         return self._made[key]
 
     def corpus(self, config: ConfigDict) -> corpora.Corpus:
-        """The corpus that `config.data` names; its records are built if missing."""
-        return self.corpus_of(config.data)
+        """The corpus that `config.data` or, of several, `config.target` names; its records are built if missing."""
+        return self._section(config, config.target) if "corpora" in config else self.corpus_of(config.data)
+
+    def partners(self, config: ConfigDict) -> list[corpora.Corpus]:
+        """The corpora of `config.corpora` beside the target."""
+        return [self._section(config, name) for name in config.corpora if name != config.target]
+
+    def _section(self, config: ConfigDict, name: str) -> corpora.Corpus:
+        if name not in config.corpora:
+            raise UserError(f"config.target={name}: is not among the corpora; they are {', '.join(config.corpora)}.")
+        own = config.corpora[name]
+        data = config.data.copy_and_resolve_references().unlock()
+        data.update({key: value for key, value in own.items() if key != "manual_dir" or value})
+        try:
+            return self.corpus_of(data)
+        except UserError as error:
+            raise UserError(str(error).replace("config.data.manifest", f"config.corpora.{name}.manifest")) from error
 
     def corpus_of(self, data: ConfigDict) -> corpora.Corpus:
         """The corpus that a section like `config.data` names."""
@@ -69,6 +84,12 @@ class Workbench:
 
     def corpus_keys(self, config: ConfigDict) -> dict[str, str]:
         """Names and keys of what an experiment is made of: its corpora, and a pre-training that it starts from."""
+        if "corpora" in config:
+            from sercl_jax import encoders
+
+            knobs = config.encoder
+            return {**{name: self._section(config, name).key for name in config.corpora},
+                    "encoder": encoders.key(knobs.kind, knobs.path)}
         keys = {config.data.corpus: self.corpus(config).key}
         if config.method == "cpc" and config.setup in ("pre", "all") and not config.init_from:
             name = config.pretrain_data.corpus

@@ -20,11 +20,13 @@ _MANNERS = (("train", "log_every"), ("eval", "report"))
 def identity(config: ConfigDict) -> dict[str, Any]:
     """The part of a config that decides the result."""
     plain = json.loads(config.to_json_best_effort())
-    for section in ("data", "pretrain_data"):
+    sections = [plain.get("data", {}), plain.get("pretrain_data", {}), *plain.get("corpora", {}).values()]
+    for section in sections:
         for key in _PLACES:
-            plain.get(section, {}).pop(key, None)
-    for section, key in _MANNERS:
-        plain.get(section, {}).pop(key, None)
+            section.pop(key, None)
+    plain.get("encoder", {}).pop("path", None)  # its weights are claimed with the corpora
+    for name, key in _MANNERS:
+        plain.get(name, {}).pop(key, None)
     return plain
 
 

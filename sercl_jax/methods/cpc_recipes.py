@@ -1,34 +1,15 @@
 """What decides the trainings of CPC: typed, and read from the config here only."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ml_collections import ConfigDict
 
-from sercl_jax import data, optim, waveforms
+from sercl_jax import waveforms
 from sercl_jax.errors import UserError
+from sercl_jax.methods import schedules
+from sercl_jax.methods.schedules import Schedule
 from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.models.recognizer import RecognizerSettings
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast a stage trains.
-
-    Attributes:
-      batch_size: utterances per step, over all devices.
-      epochs: passes over the training utterances.
-      optimizer: keyword arguments of `optim.make`, apart from the number of steps.
-    """
-
-    batch_size: int
-    epochs: int
-    optimizer: tuple[tuple[str, Any], ...]
-
-    def steps(self, num: int) -> tuple[int, int]:
-        """Steps in an epoch and in all, for this many training utterances."""
-        per_epoch = data.steps_per_epoch(num, self.batch_size)
-        return per_epoch, per_epoch * self.epochs
 
 
 @dataclass(frozen=True)
@@ -81,7 +62,7 @@ def pretraining(config: ConfigDict) -> Pretraining:
     if config.pretrain.crop not in waveforms.CROPS:
         raise UserError(f"config.pretrain.crop={config.pretrain.crop}: unknown; known: {', '.join(waveforms.CROPS)}.")
     _check_seconds("pretrain", config.pretrain.seconds, knobs.future)
-    return Pretraining(settings, _schedule(config.pretrain, "pretrain"), config.pretrain.seconds,
+    return Pretraining(settings, schedules.read(config.pretrain, "pretrain"), config.pretrain.seconds,
                        config.pretrain.crop)
 
 
@@ -98,7 +79,7 @@ def recognition(config: ConfigDict) -> Recognition:
     except ValueError as error:
         raise UserError(f"config.recognizer: {error}.") from error
     waveforms.num_samples(knobs.seconds, "config.recognizer.seconds")
-    return Recognition(settings, _schedule(knobs, "recognizer"), knobs.seconds)
+    return Recognition(settings, schedules.read(knobs, "recognizer"), knobs.seconds)
 
 
 def joint(config: ConfigDict) -> Recognition:
@@ -112,17 +93,3 @@ def _check_seconds(section: str, seconds: float, future: int) -> None:
     if waveforms.num_samples(seconds, f"config.{section}.seconds") // waveforms.HOP <= future:
         raise UserError(f"config.{section}.seconds={seconds}: must be longer than the {future} steps of 10 ms that "
                         "are predicted.")
-
-
-def _schedule(knobs: ConfigDict, section: str) -> Schedule:
-    for name in ("batch_size", "epochs"):
-        if knobs[name] < 1:
-            raise UserError(f"config.{section}.{name}={knobs[name]}: must be at least 1.")
-    optimizer = {"name": knobs.optimizer, "learning_rate": knobs.learning_rate, "schedule": knobs.schedule,
-                 "weight_decay": knobs.weight_decay, "clip_norm": knobs.clip_norm,
-                 "warmup_steps": knobs.warmup_steps}
-    try:
-        optim.make(steps=1, **optimizer)
-    except UserError as error:
-        raise UserError(f"config.{section}: {error}") from error
-    return Schedule(knobs.batch_size, knobs.epochs, tuple(sorted(optimizer.items())))
