@@ -4,12 +4,12 @@ _SYNONYMS = {
     "angry": ("anger", "ang"),
     "bored": ("boredom",),
     "calm": ("calmness",),
-    "disgusted": ("disgust",),
-    "fearful": ("fear", "afraid", "scared"),
+    "disgusted": ("disgust", "dis"),
+    "fearful": ("fear", "afraid", "scared", "fea"),
     "happy": ("happiness", "joy", "joyful", "hap"),
-    "neutral": ("neutrality", "neu"),
+    "neutral": ("neutrality", "neu", "normal"),
     "sad": ("sadness",),
-    "surprised": ("surprise",),
+    "surprised": ("surprise", "sur"),
 }
 _CANONICAL = {word: name for name, words in _SYNONYMS.items() for word in words}
 
