@@ -12,7 +12,6 @@ from sercl_jax.losses import unit
 from sercl_jax.types import Metrics
 
 PAIRINGS = ("elementwise", "all")
-_NOWHERE = -1e30  # a logit whose exponential is 0, and whose gradient is, too, where a logit of -inf would give NaN
 
 
 def contrastive(x: Array, positive: Array, *, temperature: Array | float = 0.07) -> tuple[Array, Metrics]:
@@ -37,7 +36,7 @@ def contrastive(x: Array, positive: Array, *, temperature: Array | float = 0.07)
     """
     cosine, pairs, opposed = _compare(x, positive)
     logits = cosine / temperature
-    against = jax.nn.logsumexp(jnp.where(opposed, logits, _NOWHERE), axis=1)
+    against = jax.nn.logsumexp(logits, axis=1, where=opposed)
     each = jax.nn.softplus(against[:, None] - logits)  # -log l_ij
     loss = _mean(each, pairs)
     return loss, jax.lax.stop_gradient({"contrastive": (loss, jnp.float32(1)),
