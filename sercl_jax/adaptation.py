@@ -110,9 +110,11 @@ class Adaptation:
     def run(self) -> dict[str, Any]:
         config, started = self.config, time.monotonic()
         found = [self._predicted(seed, fold_seed) for seed in self.seeds for fold_seed in self.fold_seeds]
-        layers = self._similarity() if config.eval.similarity and config.arm != "frozen" else {}
+        # What the folds of the first seeds chose.
+        rates = [score.chosen["learning_rate"] for score in found[0].folds]
+        layers = self._similarity(rates) if config.eval.similarity and config.arm != "frozen" else {}
         if config.final_model:
-            self._final_model()
+            self._final_model(max(sorted(set(rates)), key=rates.count))
         shutil.rmtree(self._scratch, ignore_errors=True)
         results.write_predictions(self.workdir, found)
         summary = evaluate.summarise(found)
@@ -246,9 +248,8 @@ class Adaptation:
         return Fitted(trained, self._train(stage, seed), rate)
 
     def _train(self, stage: Stage, seed: int) -> Params:
-        directory = self.store / f"{self.config.arm}-{self.target.name}-seed{seed}-{files.digest(stage.settings)}"
-        if stage.name == "contrastive":  # the same for every target
-            directory = self.store / f"supcon-seed{seed}-{files.digest(stage.settings)}"
+        # What a training learns from names it: a first stage on all corpora serves every target.
+        directory = self.store / f"{self.config.arm}-{stage.name}-seed{seed}-{files.digest(stage.settings)}"
         found = train.run(stage, workdir=directory, seed=seed, log_every=self.config.train.log_every,
                           checkpoint_every=self.config.train.checkpoint_every, progress=not self.quiet)
         self.seconds += found.seconds
@@ -281,14 +282,14 @@ class Adaptation:
 
     # What else is told of it.
 
-    def _similarity(self) -> dict[str, Any]:
+    def _similarity(self, rates: Sequence[float]) -> dict[str, Any]:
         """Fig. 4 on what no training saw: layers before and after, averaged over the folds of the first seeds."""
         seed, fold_seed = self.seeds[0], self.fold_seeds[0]
         encoder, _, start, mixture = self._encoder(seed)
         parts = [part for part in self.parts if part in self._trained_on]
         found: dict[str, list[dict[str, list[float]]]] = {"before": [], "after": []}
-        for number in range(len(self.own.folds[fold_seed])):
-            fitted = self._fit(seed, self._training(fold_seed, number), self._rate(seed, fold_seed, number))
+        for number, rate in enumerate(rates):
+            fitted = self._fit(seed, self._training(fold_seed, number), rate)
             rows, labels, groups = self._held_out(parts, mixture, fold_seed, number)
             several = groups if len(parts) > 1 else None
             for when, params in (("before", start), ("after", fitted.encoder)):
@@ -310,12 +311,10 @@ class Adaptation:
             groups.append(np.full(len(test), part.corpus.key))
         return np.concatenate(rows), np.concatenate(labels).tolist(), np.concatenate(groups).tolist()
 
-    def _final_model(self) -> None:
-        """Fits on all the data, with the learning rate that most folds of the first seeds chose."""
-        seed, fold_seed = self.seeds[0], self.fold_seeds[0]
-        rates = [self._rate(seed, fold_seed, number) for number in range(len(self.own.folds[fold_seed]))]
-        rows = [np.flatnonzero(part.labels != "") for part in self.parts]
-        fitted = self._fit(seed, rows, max(sorted(set(rates)), key=rates.count))
+    def _final_model(self, rate: float) -> None:
+        """Fits on all the data."""
+        seed = self.seeds[0]
+        fitted = self._fit(seed, [np.flatnonzero(part.labels != "") for part in self.parts], rate)
         encoder, frozen, _, _ = self._encoder(seed)
         checkpoint.save_model(
             self.workdir / "model", {"encoder": {"params": encoder.join(frozen, fitted.encoder)},
@@ -326,13 +325,16 @@ class Adaptation:
 
 
 def _usable(corpus: Corpus, protocol: str) -> str:
-    """The protocol for a corpus beside the target: its own speakers or, where they are unknown, random folds."""
+    """The protocol for a corpus beside the target: the same, or by its speakers, or random folds, the first it can."""
+    if protocol == "file":
+        return splits.usual_protocol(corpus.utterances, "auto")
     fields = {"loso": "speaker", "speakers": "speaker", "session": "session", "sentence": "sentence"}
-    for name in (protocol, "speakers"):
-        values = {getattr(u, fields.get(name, "id")) for u in corpus.utterances}
-        if name in fields and len(values) > 1 and "" not in values:
-            return name
-    return "kfold" if protocol != "file" else splits.usual_protocol(corpus.utterances, "auto")
+    if protocol in (*fields, "disjoint"):
+        for name in (protocol, "speakers"):
+            values = {getattr(u, fields[name]) for u in corpus.utterances} if name in fields else set()
+            if len(values) > 1 and "" not in values:
+                return name
+    return "kfold"
 
 
 def _inner(utterances: Sequence[Utterance], rows: np.ndarray, protocol: str,

@@ -161,8 +161,8 @@ def load(kind: str, path: str, seed: int, *, dtype: str = "float32",
     Args:
       kind: "tiny", a random Transformer; "cpc", pre-trained by configs/cpc.py; or a published network, such as
         "wavlm-base-plus" or "hubert-base".
-      path: workdir of setup=pretrain for "cpc"; for a published one a folder with its weights or a hub id, and ""
-        means the hub id that it was published under.
+      path: workdir of setup=pretrain for "cpc"; for a published one a folder with its weights, or one that holds such
+        folders by kind, or a hub id; "" is the hub id that it was published under.
       seed: of random parameters, and of the pre-training that is taken.
       dtype: of the computation, "float32" or "bfloat16".
       remat: whether a Transformer's layers are computed anew in the backward pass, for memory.
@@ -183,7 +183,9 @@ def load(kind: str, path: str, seed: int, *, dtype: str = "float32",
     if kind == "tiny":
         module, variables = pretrained.random_encoder(NAMED["tiny"], seed)
     else:
-        module, variables = pretrained.load_encoder(path or HUB[kind], dtype=dtype)
+        inside = Path(path) / kind  # a folder may hold several
+        place = (str(inside) if inside.is_dir() else path) if path else HUB[kind]
+        module, variables = pretrained.load_encoder(place, dtype=dtype)
         _check_kind(kind, path, module.config)
     return TransformerEncoder(module.config, dtype, remat), variables["params"]
 

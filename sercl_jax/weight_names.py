@@ -80,11 +80,11 @@ def fold_weight_norm(tensors: Mapping[str, np.ndarray], where: str) -> dict[str,
         if not all(name in folded for name in spelling):
             continue
         if f"{POSITIONAL}.weight" in folded:
-            raise UserError(f"{where}: {POSITIONAL} has two weights, one of them as norm and direction; one is needed")
+            raise UserError(f"{where}: {POSITIONAL} has two weights, one as norm and direction; one is needed")
         norm, direction = (np.asarray(folded.pop(name), np.float32) for name in spelling)
         if direction.ndim != 3 or norm.shape != (1, 1, direction.shape[2]):
-            raise UserError(f"{where}: {spelling[0]} {list(norm.shape)} and {spelling[1]} {list(direction.shape)} are "
-                            "not the norm and direction of one weight; use an undamaged checkpoint")
+            raise UserError(f"{where}: {spelling[0]} {list(norm.shape)} and {spelling[1]} {list(direction.shape)} "
+                            "are not the norm and direction of one weight; use another checkpoint")
         with np.errstate(divide="ignore", invalid="ignore"):  # not finite then, which is refused with its name
             folded[f"{POSITIONAL}.weight"] = direction * (norm / _norm(direction))
     return folded

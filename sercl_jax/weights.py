@@ -46,7 +46,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """Every tensor of a file that torch.save made of a state dict. Only tensors are read: no code of the file runs."""
+    """Every tensor of a state dict that torch.save wrote, by name. No code in the file is run."""
     try:
         import torch
     except ImportError as error:
@@ -105,5 +105,5 @@ def _shards(index: Path, weight_map: Mapping[str, str]) -> Iterator[Path]:
 
 def _refuse_types(types: Mapping[str, str], path: Path) -> None:
     for name, type_ in types.items():
-        raise UserError(f"{path}: {name} is of type {type_}; needed are floats of 16, 32 or 64 bits: use a checkpoint "
-                        "that is not quantised")
+        raise UserError(f"{path}: {name} is of type {type_}; needed are floats of 16, 32 or 64 bits: use a "
+                        "checkpoint that is not quantised")

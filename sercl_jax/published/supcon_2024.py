@@ -69,6 +69,8 @@ NOTES: Mapping[str, str] = {
     "supcon_selection": "The paper mentions no validation part: the last epoch counts.",
     "supcon_ft": "The paper trains its fine-tuned baseline at ten times the rate of the contrastive stage, which may "
                  "be why it is weak.",
+    "supcon_analogue": "An analogue of the paper's comparison where the encoder is not a published Transformer: how "
+                       "the arms compare here says little about large pre-trained ones.",
     "supcon_fig4": "The paper's curves of similarity are a picture; their values are not available as numbers. What "
                    "it says of them: before, negative pairs are more similar than positive ones; after, positive "
                    "pairs are the more similar ones from beyond the 7th layer on and near 1 at the last, where "
