@@ -1,7 +1,8 @@
 """Cross-corpus SupCon beside its controls, for every corpus, on the same folds.
 
     python -m sercl_jax.main --config=configs/tables/supcon_controls.py
-    python -m sercl_jax.main --config=configs/tables/supcon_controls.py:corpora=emodb+ravdess,encoder=cpc,protocol=speakers \\
+    python -m sercl_jax.main \\
+        --config=configs/tables/supcon_controls.py:corpora=emodb+ravdess,encoder=cpc,protocol=speakers \\
         --config.data.manual_dir=DIR --config.encoder.path=runs/cpc --workdir=runs/supcon-controls
 
 Choices as in configs/supcon.py. SupCon and FT choose their learning rates from one grid, inside the training folds;
@@ -27,17 +28,17 @@ def get_config(arg=None):
     for stage in (config.contrastive, config.finetune):
         stage.epochs, stage.seconds = choice["epochs"], choice["seconds"]
         stage.fall_first, stage.fall_every = -(-choice["epochs"] // 2), max(choice["epochs"] // 5, 1)
-    rows = []
-    for target in config.corpora:
-        kinds = {
-            "encoder as it is": {"arm": "frozen"},
-            "FT": {"arm": "ft", "eval.similarity": False, **grid},
-            "cross entropy on all corpora": {"arm": "ce", **middle},
-            "SupCon on this corpus alone": {"arm": "supcon", "learn_from": "target", "eval.similarity": False, **middle},
-            "L_c only": {"arm": "supcon", "contrastive.margin_weight": 0.0, "eval.similarity": False, **middle},
-            "L_m only": {"arm": "supcon", "contrastive.contrast_weight": 0.0, "eval.similarity": False, **middle},
-            "SupCon": {"arm": "supcon", **grid}}
-        rows += [Variant(name, {"target": target, **changes}, series=f"target {target}",
-                         against=tuple(n for n in kinds if n != name) if name == "SupCon" else ())
-                 for name, changes in kinds.items()]
+    kinds = {
+        "encoder as it is": {"arm": "frozen"},
+        "FT": {"arm": "ft", **grid},
+        "cross entropy on all corpora": {"arm": "ce", **middle},
+        "SupCon on this corpus alone": {"arm": "supcon", "learn_from": "target", **middle},
+        "L_c only": {"arm": "supcon", "contrastive.margin_weight": 0.0, **middle},
+        "L_m only": {"arm": "supcon", "contrastive.contrast_weight": 0.0, **middle},
+        "SupCon": {"arm": "supcon", **grid}}
+    followed = ("SupCon", "cross entropy on all corpora")  # layer by layer
+    rows = [Variant(name, {"target": target, "eval.similarity": name in followed, **changes},
+                    series=f"target {target}",
+                    against=tuple(other for other in kinds if other != name) if name == "SupCon" else ())
+            for target in config.corpora for name, changes in kinds.items()]
     return config_lib.table(config, title="Cross-corpus SupCon and its controls", rows=rows, note="supcon_analogue")

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sercl_jax.errors import UserError
 from sercl_jax.files import atomic_path, write_text
-from sercl_jax.report import curves, figures, html, inputs, rating_figures
+from sercl_jax.report import curves, figures, html, inputs, rating_figures, similarity_figure
 from sercl_jax.report.style import Drawing
 from sercl_jax.report.table import Row, Table
 from sercl_jax.report.tables import write_table
@@ -74,6 +74,9 @@ def _draw(results: inputs.Results, chance: float | None, workdir: Path, problems
         ratings = _read(inputs.read_ratings, workdir / "predictions.csv", problems)
         drawings += [rating_figures.scatter(ratings, results.synthetic)] if ratings is not None else []
     drawings.append(rating_figures.identified(results))
+    if results.similarity:
+        panel = results.similarity.get("before"), results.similarity["after"]
+        drawings.append(similarity_figure.draw({"": panel}, results.synthetic))
     drawings += curves.draw(inputs.read_curves(workdir), chance, results.synthetic)
     embeddings = _read(inputs.read_embeddings, workdir / "embeddings.npz", problems)
     drawings += [figures.scatter(embeddings, results)] if embeddings is not None else []

@@ -66,6 +66,7 @@ class Results:
     command: str
     paper: Mapping[str, Estimate]
     pretraining: Pretraining | None
+    similarity: Mapping[str, Mapping[str, Sequence[float]]]  # "before" and "after" -> kind of pairs -> each layer
 
     @property
     def rated(self) -> bool:
@@ -207,7 +208,10 @@ def read_results(path: Path) -> Results:
         notes=[item.text() for item in root.get("notes").items()],
         synthetic=bool(root.value.get("synthetic")),
         command="" if root.get("command").absent else root.get("command").text(),
-        paper=_paper(root), pretraining=_pretraining(root.get("pretraining")))
+        paper=_paper(root), pretraining=_pretraining(root.get("pretraining")),
+        similarity={when: {kind: [layer.number() for layer in layers.items()]
+                           for kind, layers in kinds.mapping().items()}
+                    for when, kinds in root.get("similarity").mapping().items()})
 
 
 def read_json(path: Path) -> Any:
