@@ -60,7 +60,7 @@ def load_encoder(place: str, *, dtype: str = "float32", remat: bool = False,
     if not config.masks:  # transformers' models are without, too, and still read such checkpoints
         tensors.pop("masked_spec_embed", None)
     module = SpeechEncoder(config, dtype=dtype, remat=remat)
-    return module, {"params": from_torch(tensors, _shapes(config), str(folder))}
+    return module, {"params": from_torch(tensors, parameter_shapes(config), str(folder))}
 
 
 def save_encoder(folder: Path, config: SpeechConfig, variables: Variables) -> None:
@@ -75,7 +75,7 @@ def save_encoder(folder: Path, config: SpeechConfig, variables: Variables) -> No
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= names):
         raise UserError(f"{folder}: holds more than a saved encoder; choose a new folder")
     tensors = to_torch(jax.device_get(variables["params"]))
-    from_torch(tensors, _shapes(config), str(folder))  # what could not be loaded again is not written
+    from_torch(tensors, parameter_shapes(config), str(folder))  # what could not be loaded again is not written
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         try:
@@ -88,9 +88,14 @@ def save_encoder(folder: Path, config: SpeechConfig, variables: Variables) -> No
         shutil.copymode(temporary / CONFIG, temporary / SAFETENSORS)  # safetensors lets only its owner read it
 
 
+def parameter_shapes(config: SpeechConfig) -> Mapping[str, Any]:
+    """The tree of a network's parameters, each with its shape and type only."""
+    return jax.eval_shape(SpeechEncoder(config).init, jax.random.key(0), *_shortest(config))["params"]
+
+
 def parameter_count(config: SpeechConfig) -> int:
     """Numbers in a network's parameters; transformers' count is larger by the width of the positional kernel."""
-    return sum(leaf.size for leaf in jax.tree.leaves(_shapes(config)))
+    return sum(leaf.size for leaf in jax.tree.leaves(parameter_shapes(config)))
 
 
 def random_encoder(config: SpeechConfig, seed: int) -> tuple[SpeechEncoder, Variables]:
@@ -98,10 +103,6 @@ def random_encoder(config: SpeechConfig, seed: int) -> tuple[SpeechEncoder, Vari
     module = SpeechEncoder(config)
     variables = jax.jit(module.init)(jax.random.key(seed), *_shortest(config))
     return module, jax.tree.map(np.asarray, variables)
-
-
-def _shapes(config: SpeechConfig) -> Mapping[str, Any]:
-    return jax.eval_shape(SpeechEncoder(config).init, jax.random.key(0), *_shortest(config))["params"]
 
 
 def _shortest(config: SpeechConfig) -> tuple[jax.Array, jax.Array]:
