@@ -31,7 +31,7 @@ import numpy as np
 from sercl_jax import resources, workers
 from sercl_jax.errors import UserError
 
-from . import pairs, timing
+from . import forms, pairs, timing
 from .cpc_ours import HOP
 
 RATE = 16_000
@@ -89,9 +89,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 told = ours.facts()
                 common = {"threads": arguments.threads, "settings": told["settings"], "reference": reference,
                           "platform": told["device"]["platform"], "batch": arguments.batch, "samples": samples}
-                seconds, forms = take_turns_with_forms(ours, arguments.forms.split(","), common, arguments.repeats)
+                seconds, found = forms.take_turns(ours, ".cpc_torch:make", arguments.forms.split(","), common,
+                                                  arguments.repeats, STEPS_PER_TURN)
             else:
-                seconds, forms = pairs.take_turns({"ours": ours}, arguments.repeats, STEPS_PER_TURN)["ours"], {}
+                seconds, found = pairs.take_turns({"ours": ours}, arguments.repeats, STEPS_PER_TURN)["ours"], {}
             told = ours.facts()
 
     median = float(np.median(seconds))
@@ -107,52 +108,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "share_of_ceiling": flops / median / ceiling,
     }
     if arguments.peer:
-        result |= compare(forms, told["memory"])
+        result |= forms.compare(found, told["memory"])
     figures = {name: result[name] for name in ("audio_seconds_per_second", "compile_seconds", "flops_per_second",
                                                "matmul_ceiling_flops_per_second")}
     figures |= {"the fastest step in seconds": float(seconds.min()),
                 "peak memory over imports": told["memory"]["peak_over_imports"]}
     result["implausible"] = timing.implausible(figures, ceiling, ("flops_per_second",))
     return result
-
-
-def take_turns_with_forms(ours: pairs.SideProcess, forms: Sequence[str], common: dict[str, Any],
-                          repeats: int) -> tuple[np.ndarray, dict[str, dict[str, Any]]]:
-    """Times one form after another beside ours, so that only one form's memory is held at a time.
-
-    Returns:
-      Our seconds per step, of all turns, and the facts of each form as it starts by default and with the memory
-      settings that our training sets itself.
-    """
-    own, found = [], dict[str, dict[str, Any]]()
-    for form in forms:
-        sides = {form + note: pairs.Side(".cpc_torch:make", {"form": form, "keep_freed": ours_too, **common},
-                                         pairs.TRAINING if ours_too else {})
-                 for note, ours_too in (("", False), (", our memory settings", True))}
-        with pairs.processes(sides) as (running, failed):
-            found |= {name: {"error": text} for name, text in failed.items()}
-            if not running:
-                continue
-            seconds = pairs.take_turns({"ours": ours, **running}, repeats, STEPS_PER_TURN)
-            own.append(seconds["ours"])
-            for name, process in running.items():
-                found[name] = process.facts() | {
-                    "step_seconds": timing.summary(seconds[name]),
-                    "ratio": timing.spread(seconds[name] / seconds["ours"])
-                    | {"of_minima": float(seconds[name].min() / seconds["ours"].min())}}
-    if not own:
-        raise UserError(f"--peer torch: no form of the step runs: {found}.")
-    return np.concatenate(own), found
-
-
-def compare(forms: dict[str, dict[str, Any]], memory: dict[str, Any]) -> dict[str, Any]:
-    """The peer's side of the JSON: all its forms, and the ratios of the fastest."""
-    timed = {name: fact for name, fact in forms.items() if "ratio" in fact}
-    for fact in timed.values():
-        fact["memory_ratio"] = fact["memory"]["peak_over_imports"] / memory["peak_over_imports"]
-    fastest = min(timed, key=lambda name: timed[name]["ratio"]["median"])
-    return {"ratio": timed[fastest]["ratio"], "memory_ratio": timed[fastest]["memory_ratio"],
-            "peer": {"name": "PyTorch", "versions": timing.versions("torch"), "fastest": fastest, "forms": forms}}
 
 
 def print_result(result: dict[str, Any]) -> None:
@@ -162,28 +124,13 @@ def print_result(result: dict[str, Any]) -> None:
           f"{result['device']['kind']}, {result['threads']} threads: median {seconds['median']:.4f} s "
           f"(quartiles {seconds['quartiles'][0]:.4f}, {seconds['quartiles'][1]:.4f}; min {seconds['min']:.4f}), "
           f"{result['audio_seconds_per_second']:.0f} s of audio per second, compiled in "
-          f"{result['compile_seconds']:.1f} s, peak memory {gigabytes(result)}")
+          f"{result['compile_seconds']:.1f} s, peak memory {forms.gigabytes(result)}")
     print(f"{result['flops']['analytic'] / 1e9:.1f} GFLOP of matrix products: "
           f"{result['flops_per_second'] / 1e9:.1f} GFLOP/s, {100 * result['share_of_ceiling']:.0f} % of the "
           f"{result['matmul_ceiling_flops_per_second'] / 1e9:.1f} that a matrix product reaches here")
-    for form, fact in result.get("peer", {"forms": {}})["forms"].items():
-        told = fact.get("error") or (
-            f"median {fact['step_seconds']['median']:.4f} s, min {fact['step_seconds']['min']:.4f} s, ratio "
-            f"{fact['ratio']['median']:.2f}, peak memory {gigabytes(fact)}, ratio {fact['memory_ratio']:.2f}")
-        print(f"PyTorch, {form}: {told}")
-    if "ratio" in result:
-        ratio = result["ratio"]
-        print(f"Peer's time over ours, {result['peer']['fastest']}: median {ratio['median']:.2f} (quartiles "
-              f"{ratio['quartiles'][0]:.2f}, {ratio['quartiles'][1]:.2f}; of minima {ratio['of_minima']:.2f}); "
-              f"memory {result['memory_ratio']:.2f}")
+    forms.print_forms(result)
     for line in result["implausible"]:
         print(f"implausible: {line}", file=sys.stderr)
-
-
-def gigabytes(told: dict[str, Any]) -> str:
-    memory = told["memory"]
-    on_device = f" (on the device {memory['device_peak'] / 1e9:.2f})" if "device_peak" in memory else ""
-    return f"{memory['peak_over_imports'] / 1e9:.2f} GB over imports{on_device}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from sercl_jax import config as config_lib
-from sercl_jax import pretraining, representations
+from sercl_jax import pretrained, pretraining, representations
 from sercl_jax.errors import UserError
 from sercl_jax.models import cpc
 from sercl_jax.models.gru import Gru
@@ -99,8 +99,7 @@ class TransformerEncoder:
     def features(self, frozen: Params, waveform: Array, count: Array) -> Array:
         shortest = next(n for n in range(1, waveform.shape[1] + 1) if frames_of(self.config, n) > 0)
         mask = jnp.arange(waveform.shape[1])[None, :] < jnp.maximum(count, shortest)[:, None]
-        unused = {"masked_spec_embed": jnp.zeros(self.config.hidden_size)} if self.config.masks else {}
-        made: Any = self._module().apply({"params": {**frozen, **unused}}, waveform, mask, method="features")
+        made: Any = self._module().apply({"params": frozen}, waveform, mask, method="features")
         return made[0].astype(jnp.float32)
 
     def layers(self, trained: Params, x: Array, mask: Array, keys: Array | None = None,
@@ -178,8 +177,6 @@ def load(kind: str, path: str, seed: int, *, dtype: str = "float32",
                             "with setup=pretrain.")
         settings, found = pretraining.load(Path(path), seed)
         return CpcEncoder(settings), found["params"]
-    from sercl_jax import pretrained
-
     if kind == "tiny":
         module, variables = pretrained.random_encoder(NAMED["tiny"], seed)
     else:

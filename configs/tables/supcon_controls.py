@@ -9,13 +9,13 @@ Choices as in configs/supcon.py. SupCon and FT choose their learning rates from 
 the controls have the grid's middle one. Choices of its own:
 
     rates=3e-4+1e-3+3e-3    the grid
-    epochs=5,seconds=1.5    of the trainings of the encoder, and how much of an utterance they see at a time
+    epochs=10,seconds=1.5    of the trainings of the encoder, and how much of an utterance they see at a time
 """
 
 from sercl_jax import config as config_lib
 from sercl_jax.config import Variant
 
-CHOICES = {"rates": "3e-4+1e-3+3e-3", "epochs": 5, "seconds": 1.5}
+CHOICES = {"rates": "3e-4+1e-3+3e-3", "epochs": 10, "seconds": 1.5}
 
 
 def get_config(arg=None):

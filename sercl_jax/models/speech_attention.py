@@ -1,15 +1,13 @@
 """Self-attention of speech encoders: plain, or with WavLM's gated relative position bias."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from sercl_jax.models.positional import relative_bias
+from sercl_jax.models.speech_attend import attend
 from sercl_jax.models.speech_config import SpeechConfig
 from sercl_jax.models.speech_dropout import dropout
-
-FAR_BELOW = -1e9  # exp of it is 0 in float32; an infinity would make NaN where all keys are padding
 
 DRAWN = nn.initializers.normal(0.02)
 
@@ -58,11 +56,11 @@ class Attention(nn.Module):
         return relative_bias(self.rel_attn_embed(), length, self.config.max_bucket_distance)
 
     def gates(self, h: Array) -> Array:
-        """[B, T, H, d] -> [B, H, T, 1] float32."""
+        """[B, T, H, d] -> [B, H, T] float32."""
         raw = self.gru_rel_pos_linear(h).astype(jnp.float32)
         sums = jnp.sum(raw.reshape(*raw.shape[:-1], 2, 4), -1)
-        update, reset = jnp.moveaxis(nn.sigmoid(sums), 1, 2)[..., None, :].transpose(4, 0, 1, 2, 3)
-        return update * (reset * self.gru_rel_pos_const - 1) + 2
+        update, reset = nn.sigmoid(sums).transpose(3, 0, 2, 1)
+        return update * (reset * self.gru_rel_pos_const[..., 0] - 1) + 2
 
     def __call__(self, h: Array, mask: Array, bias: Array | None, keys: Array | None, site: int) -> Array:
         """[B T, D], [B, T] bool, [H, T, T] or None, keys of dropout -> [B T, D]."""
@@ -73,12 +71,10 @@ class Attention(nn.Module):
         def split(x: Array) -> Array:
             return x.reshape(batch, length, c.num_attention_heads, width)
 
-        scores = jnp.einsum("bqhd,bkhd->bhqk", split(self.q_proj(h) * width ** -0.5), split(self.k_proj(h)),
-                            preferred_element_type=jnp.float32)
-        if bias is not None:
-            scores = scores + self.gates(split(h)) * bias[None]
-        scores = jnp.where(mask[:, None, None], scores, FAR_BELOW)
-        weights = jax.nn.softmax(scores).astype(self.dtype)
-        weights = dropout(weights, c.attention_dropout, keys, site)
-        values = jnp.einsum("bhqk,bkhd->bqhd", weights, split(self.v_proj(h)))
-        return self.out_proj(values.reshape(h.shape))
+        gate = None if bias is None else self.gates(split(h))
+        factor = None
+        if keys is not None and c.attention_dropout > 0:
+            ones = jnp.ones((batch, c.num_attention_heads, length, length), self.dtype)
+            factor = dropout(ones, c.attention_dropout, keys, site)
+        q, k, v = self.q_proj(h) * width ** -0.5, self.k_proj(h), self.v_proj(h)
+        return self.out_proj(attend(split(q), split(k), split(v), gate, bias, mask, factor).reshape(h.shape))
