@@ -119,11 +119,11 @@ def _preprocessor(config: SpeechConfig) -> dict[str, Any]:
 def _find(place: str, revision: str | None) -> Path:
     """The folder that `place` is, or that the hub's files of that id are in."""
     folder = Path(place).expanduser()
-    if folder.is_dir():
+    if place and folder.is_dir():
         if revision is not None:
             raise UserError(f"{place}: is a folder, which has no revision {revision!r}; leave it out")
         return folder
-    if folder.exists():
+    if place and folder.exists():
         raise UserError(f"{place}: is a file; name the folder that it is in")
     if not place or place.startswith((".", "~", os.sep)) or place.count("/") > 1:
         raise UserError(f"{place!r}: there is no such folder, and it is no id on the HuggingFace hub "

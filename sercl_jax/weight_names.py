@@ -44,13 +44,13 @@ def from_torch(tensors: Mapping[str, np.ndarray], expected: Mapping[str, Any], w
     Raises:
       UserError: lists parameters that are missing, too many or misshapen, and those that hold NaN or infinity.
     """
-    tensors = fold_weight_norm(tensors, where)
+    with np.errstate(over="ignore"):  # of float64; infinity is told below
+        tensors = fold_weight_norm({name: np.asarray(array, np.float32) for name, array in tensors.items()}, where)
     wanted = flax.traverse_util.flatten_dict(expected)
     names = {path: torch_name(path) for path in wanted}
     shapes = {name: _torch_shape(path[-1], wanted[path].shape) for path, name in names.items()}
     refuse_others(tensors, shapes, where)
-    with np.errstate(over="ignore"):  # of float64; told below
-        flat = {path: _transposed(path[-1], np.asarray(tensors[name], np.float32)) for path, name in names.items()}
+    flat = {path: _transposed(path[-1], tensors[name]) for path, name in names.items()}
     refuse_not_finite({names[path]: array for path, array in flat.items()}, where)
     return flax.traverse_util.unflatten_dict(flat)
 
@@ -81,7 +81,7 @@ def fold_weight_norm(tensors: Mapping[str, np.ndarray], where: str) -> dict[str,
             continue
         if f"{POSITIONAL}.weight" in folded:
             raise UserError(f"{where}: {POSITIONAL} has two weights, one as norm and direction; one is needed")
-        norm, direction = (np.asarray(folded.pop(name), np.float32) for name in spelling)
+        norm, direction = (folded.pop(name) for name in spelling)
         if direction.ndim != 3 or norm.shape != (1, 1, direction.shape[2]):
             raise UserError(f"{where}: {spelling[0]} {list(norm.shape)} and {spelling[1]} {list(direction.shape)} "
                             "are not the norm and direction of one weight; use another checkpoint")

@@ -11,19 +11,19 @@ import torch
 import transformers
 from drawn_weights import LAYOUTS, Layout, drawn, waveform
 
-MODELS = {"wavlm": transformers.WavLMModel, "hubert": transformers.HubertModel, "wav2vec2": transformers.Wav2Vec2Model}
-CONFIGS = {"wavlm": transformers.WavLMConfig, "hubert": transformers.HubertConfig,
-           "wav2vec2": transformers.Wav2Vec2Config}
+KINDS = {"wavlm": (transformers.WavLMConfig, transformers.WavLMModel),
+         "hubert": (transformers.HubertConfig, transformers.HubertModel),
+         "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model)}
 FOLDER = Path(__file__).parent / "testdata"
 
 
 def torch_model(config: dict[str, Any]) -> torch.nn.Module:
     """transformers' model of a config.json, in eval mode, its weights drawn by name."""
-    kind = config["model_type"]
     settings = {key: value for key, value in config.items() if key != "model_type"}
     if "conv_dim" in config:
         settings["num_feat_extract_layers"] = len(config["conv_dim"])
-    model = MODELS[kind](CONFIGS[kind](**settings)).eval()
+    make_config, make_model = KINDS[config["model_type"]]
+    model = make_model(make_config(**settings)).eval()
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             tensor.copy_(torch.from_numpy(drawn(name, tuple(tensor.shape))))

@@ -1,19 +1,18 @@
 """Hidden states equal those of transformers' models of the same weights (made by make_speech_references.py)."""
 
 import functools
-import json
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-import safetensors.numpy
-from drawn_weights import LAYOUTS, drawn, relative_differences, waveform
+from drawn_weights import LAYOUTS, relative_differences, waveform
+from small_encoder import torch_weights, write_checkpoint
 
 from sercl_jax.models.speech_config import SpeechConfig
 from sercl_jax.models.speech_encoder import SpeechEncoder
 from sercl_jax.pretrained import load_encoder, parameter_shapes
-from sercl_jax.weight_names import from_torch, to_torch
+from sercl_jax.weight_names import from_torch
 
 TINY = [name for name in LAYOUTS if name.endswith("-tiny")]
 BASE = [name for name in LAYOUTS if name not in TINY]
@@ -24,12 +23,6 @@ NOISE = 3.0  # what stands where the mask is False
 def config_of(name):
     config, normalise, _, _ = LAYOUTS[name]
     return SpeechConfig.from_dict(config, {"do_normalize": normalise})
-
-
-def torch_weights(config):
-    """HuggingFace's names and shapes, as we save them, with drawn values."""
-    empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), parameter_shapes(config))
-    return {name: drawn(name, array.shape) for name, array in to_torch(empty).items()}
 
 
 @functools.cache
@@ -63,10 +56,8 @@ def tiny_encoders(tmp_path_factory):
     """Name -> module and variables, loaded from a folder."""
     encoders = {}
     for name in TINY:
-        folder = tmp_path_factory.mktemp(name)
-        safetensors.numpy.save_file(torch_weights(config_of(name)), folder / "model.safetensors")
-        (folder / "config.json").write_text(json.dumps(LAYOUTS[name][0]))
-        (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": LAYOUTS[name][1]}))
+        config, normalise, _, _ = LAYOUTS[name]
+        folder = write_checkpoint(tmp_path_factory.mktemp(name), config, normalise, torch_weights(config_of(name)))
         encoders[name] = load_encoder(str(folder))
     return encoders
 
