@@ -6,13 +6,14 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKDIR ?= runs/demo
 BENCHDIR ?= runs/bench
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo test lint bench parity clean help
 
 help:
 	@echo "make demo   train, evaluate and report SERUGCL on the embedded corpus, into $(WORKDIR)"
 	@echo "make test   lint, types and tests"
 	@echo "make lint   lint and types only"
 	@echo "make bench  throughput against PyTorch, PyTorch Geometric and openSMILE, and of the input, into $(BENCHDIR)"
+	@echo "make parity speech encoders against transformers' torch models, layer by layer"
 
 demo: $(VENV)/.base
 	$(BIN)/python -m sercl_jax.main --config=configs/serugcl.py --workdir=$(WORKDIR)
@@ -33,6 +34,9 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.input --json $(BENCHDIR)/input.json
 	$(BIN)/python -m benchmarks.features --json $(BENCHDIR)/features.json
 
+parity: $(VENV)/.parity
+	$(BIN)/python tests/parity.py
+
 # One stamp per set of packages; a change of the pins or of pyproject.toml installs again.
 $(VENV)/.created:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -50,6 +54,10 @@ $(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.bench: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP) -e '.[peer,opensmile]'
+	touch $@
+
+$(VENV)/.parity: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e '.[parity]'
 	touch $@
 
 clean:
