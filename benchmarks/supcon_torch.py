@@ -1,0 +1,192 @@
+"""The peer of `benchmarks.supcon`: transformers' model, the same pooling and loss in PyTorch, in its own process.
+
+Forms:
+
+    eager            attention as transformers has it by default ("eager")
+    sdpa             by torch's fused `scaled_dot_product_attention`; for WavLM, whose attention transformers writes
+                     without, the one argument that keeps torch from taking it is changed
+    ..._compiled     the form under torch.compile
+"""
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from sercl_jax import memory
+from sercl_jax.errors import UserError
+
+from . import cpc_ours, rss, supcon_ours
+
+WARM_UP = 2
+AGREE = 1e-3  # float32 sums in another order differ by far less
+
+
+class Model(nn.Module):
+    """Frozen convolutions and projection, Transformer, attentive pooling."""
+
+    def __init__(self, weights: Path, pooling: np.ndarray, attention: str):
+        super().__init__()
+        self.encoder = load(weights, attention)
+        self.vector = nn.Parameter(torch.from_numpy(pooling.copy()))
+        self.encoder.feature_extractor._freeze_parameters()
+        self.encoder.feature_projection.requires_grad_(False)
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """The frozen part: [B, S] -> [B, T, D]."""
+        projected = self.encoder.feature_projection(self.encoder.feature_extractor(waveform).transpose(1, 2))
+        hidden: Tensor = projected[0] if isinstance(projected, tuple) else projected
+        return hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Waveforms [B, S] or features [B, T, D] -> [B, D]."""
+        if x.ndim == 2:
+            h = self.encoder(x).last_hidden_state
+        else:
+            h = self.encoder.encoder(self.encoder._mask_hidden_states(x)).last_hidden_state
+        h = h.float()
+        share = (h @ self.vector).softmax(1)
+        return torch.einsum("bt,btd->bd", share, h)
+
+
+def load(weights: Path, attention: str) -> Any:
+    """Transformers' model of a folder, float32."""
+    own = transformers.AutoConfig.from_pretrained(weights).model_type != "wavlm"
+    return transformers.AutoModel.from_pretrained(weights, dtype=torch.float32,
+                                                  attn_implementation=attention if own else "eager")
+
+
+def fused(function: Any) -> Any:
+    """`multi_head_attention_forward` that does not ask for the weights, and so takes the fused attention."""
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        return function(*arguments, **{**named, "need_weights": False})
+
+    return call
+
+
+def loss(x: Tensor, contrast: Mapping[str, Any]) -> Tensor:
+    """The first stage's of a batch [N, D] whose first half has the emotion, its two quarters in pairs."""
+    z = F.normalize(x, dim=1)
+    cosine = z @ z.T
+    half = len(x) // 2
+    quarter = half // 2
+    among, against = cosine[:half, :half] / contrast["temperature"], cosine[:half, half:] / contrast["temperature"]
+    each = F.softplus(against.logsumexp(1, keepdim=True) - among)
+    others = ~torch.eye(half, dtype=torch.bool, device=x.device)
+    contrasted = (each * others).sum() / (half * (half - 1))
+    together = 1 - cosine[:quarter, quarter:half].diagonal()
+    apart = (cosine[:half, half:].diagonal() - contrast["margin"]).relu()
+    kept = contrast["alpha"] * together.mean() + apart.mean()
+    return contrast["contrast_weight"] * contrasted + contrast["margin_weight"] * kept
+
+
+class Peer:
+    """The training step with its state and batches on one device."""
+
+    def __init__(self, form: str, folder: Path, contrast: Mapping[str, Any], dropout: bool, precision: str,
+                 source: str, batches: Sequence[Mapping[str, np.ndarray]], device: str, imported: int):
+        attention, _, compiled = form.partition("_")
+        if attention == "sdpa":
+            F.multi_head_attention_forward = fused(F.multi_head_attention_forward)
+        self._attention, self._contrast, self._imported = attention, contrast, imported
+        self._half = precision == "bfloat16"
+        self._device = torch.device(device)
+        with np.load(folder / supcon_ours.REFERENCE) as stored:
+            reference = {name: stored[name] for name in stored}
+        weights = folder / supcon_ours.WEIGHTS
+        self.agreement = self._agreement(reference, Model(weights, reference["pooling"], attention))
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")  # what XLA does by default; on a CPU it changes nothing
+        self._model = Model(weights, reference["pooling"], attention).to(self._device).train(dropout)
+        del reference
+        self._objective = torch.compile(self._loss) if compiled else self._loss
+        trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.Adam(trained, lr=supcon_ours.LEARNING_RATE, fused=True)
+        self._batches = [torch.from_numpy(batch["waveform"]).to(self._device) for batch in batches]
+        if source == "features":
+            with torch.no_grad():
+                self._batches = [self._model.features(batch) for batch in self._batches]
+        start = time.perf_counter()
+        for repeat in range(WARM_UP):
+            self(repeat)
+        self.warm_up_seconds = time.perf_counter() - start
+
+    def _loss(self, x: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            pooled = self._model(x)
+        return loss(pooled.float(), self._contrast)
+
+    def _agreement(self, reference: Mapping[str, np.ndarray], model: Model) -> dict[str, float]:
+        """Relative differences from our loss and gradient, of equal parameters and waveforms."""
+        torch.backends.cudnn.allow_tf32 = False
+        # The gradient of the positional convolution's weight itself, as ours is, not of its norm and direction.
+        parametrize.remove_parametrizations(model.encoder.encoder.pos_conv_embed.conv, "weight")
+        model.to(self._device).eval()
+        value = loss(model(torch.from_numpy(reference["waveform"]).to(self._device)), self._contrast)
+        value.backward()
+        apart, size = 0.0, 0.0
+        theirs = {f"encoder.{name.partition('/')[2]}": x for name, x in reference.items() if "/" in name}
+        for name, mine in model.named_parameters():
+            if not mine.requires_grad:
+                continue
+            expected = torch.from_numpy(reference["pooling_gradient"] if name == "vector" else theirs[name])
+            # What masks stays without a gradient where nothing is masked.
+            found = torch.zeros_like(expected) if mine.grad is None else mine.grad.cpu()
+            apart += float((found - expected).square().sum())
+            size += float(expected.square().sum())
+        told = {"loss": abs(float(value.detach()) / float(reference["loss"]) - 1), "gradient": (apart / size)**0.5}
+        if not max(told.values()) < AGREE:
+            raise AssertionError(f"{self._attention}: it does not compute what ours does, relative differences "
+                                 f"{told}")
+        return told
+
+    def __call__(self, repeat: int) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        value = self._objective(self._batches[repeat % len(self._batches)])
+        value.backward()
+        self._optimizer.step()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+        self.loss = float(value.detach())
+
+    def facts(self) -> dict[str, Any]:
+        """For the JSON."""
+        on_device = torch.cuda.max_memory_allocated() if self._device.type == "cuda" else None
+        return {"warm_up_seconds": self.warm_up_seconds, "loss": self.loss, "agreement": self.agreement,
+                "memory": cpc_ours.memory_facts(self._imported, on_device)}
+
+
+def make(form: str, keep_freed: bool, threads: int, folder: str, contrast: dict[str, Any], dropout: bool,
+         precision: str, source: str, platform: str, batch: int, samples: int) -> Peer:
+    """A warm side for `pairs`: the step in one of its forms.
+
+    Args:
+      form: one of this module's.
+      keep_freed: whether the process keeps freed memory, as our training does.
+      threads: of torch.
+      folder: where `supcon_ours.write_reference` has stored weights and what they give.
+      contrast: of `supcon_recipes.Contrast`, all of them.
+      dropout: whether the network trains as published, with dropout, masks and layer drop.
+      precision: "float32", or "bfloat16" for automatic mixed precision.
+      source: "waveform" or "features".
+      platform: JAX's name of the device: "cpu" or "gpu".
+      batch, samples: utterances, and samples of each.
+    """
+    imported = rss.peak()
+    if platform == "tpu" or (platform == "gpu" and not torch.cuda.is_available()):
+        raise UserError(f"--peer torch: this PyTorch cannot compute on a {platform}; "
+                        "choose --device cpu, or leave the peer out.")
+    if keep_freed:
+        memory.keep_freed()
+    torch.set_num_threads(threads)
+    return Peer(form, Path(folder), contrast, dropout, precision, source,
+                supcon_ours.batches(batch, samples), "cuda" if platform == "gpu" else platform, imported)
