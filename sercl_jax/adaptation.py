@@ -325,7 +325,7 @@ class Adaptation:
 
 
 def _usable(corpus: Corpus, protocol: str) -> str:
-    """The protocol for a corpus beside the target: the same, or by its speakers, or random folds, the first it can."""
+    """The protocol for a corpus beside the target: the same, by its speakers, or at random, the first that can be."""
     if protocol == "file":
         return splits.usual_protocol(corpus.utterances, "auto")
     fields = {"loso": "speaker", "speakers": "speaker", "session": "session", "sentence": "sentence"}

@@ -48,7 +48,7 @@ def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
     for number, key in enumerate(keys):
         row = config.rows[key]
         row_config = variant(config, row)
-        if any(key in row_config and row_config[key] == QUOTED for key in ("embedding", "arm")):
+        if is_quoted(row_config):
             continue
         name = f"{row.series}, {row.name}" if row.series else row.name
         print(f"[{number + 1}/{len(keys)}] {name}", file=sys.stderr, flush=True)
@@ -68,6 +68,11 @@ def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
     print((workdir / "table.md").read_text(encoding="utf-8"))
     print(f"Written to {workdir}: table.md, table.csv, table.tex, table.html, table.png")
     return tables
+
+
+def is_quoted(row_config: ConfigDict) -> bool:
+    """Whether a row is shown and not run."""
+    return any(key in row_config and row_config[key] == QUOTED for key in ("embedding", "arm"))
 
 
 def variant(config: ConfigDict, row: ConfigDict) -> ConfigDict:

@@ -4,9 +4,9 @@
     python -m sercl_jax.main --config=configs/tables/supcon_table1.py:corpora=iemocap+casia \\
         --config.data.manual_dir=DIR --workdir=runs/supcon-table1
 
-Choices as in configs/supcon.py; the corpus that is tested is the first one. HuBERT and WavLM are fetched from the hub,
-or lie in --config.encoder.path/hubert-base and --config.encoder.path/wavlm-base-plus. The rows of others are quoted.
-Without weights, as in the first line, all rows have the same small random network: a trial of the machinery.
+Choices as in configs/supcon.py; the corpus that is tested is the first one. HuBERT and WavLM are fetched from the
+hub, or lie in --config.encoder.path/hubert-base and --config.encoder.path/wavlm-base-plus. The rows of others are
+quoted. Without weights, as in the first line, all rows have the same small random network: a trial of the machinery.
 """
 
 from sercl_jax import config as config_lib
