@@ -115,7 +115,8 @@ def test_a_finished_run_is_not_run_again(place, table, capsys):
 
 @pytest.mark.parametrize("arm", ["ce", "frozen"])
 def test_the_other_arms_run(place, tmp_path, arm):
-    found = experiment.run(_config(place, f"target=manifest,arm={arm}", final_model=False), tmp_path / arm, quiet=True)
+    config = _config(place, f"target=manifest,arm={arm}", final_model=False)
+    found = experiment.run(config, tmp_path / arm, quiet=True)
     results.validate(found)
     assert found["protocol"]["setup"] == ARMS[arm]
     assert ("similarity" in found) == (arm == "ce")
@@ -133,7 +134,8 @@ def test_the_learning_rate_is_chosen_inside_the_training_part(place, tmp_path):
     trained, rates = [], []
     for change in (False, True):
         config = _config(place, "target=manifest,arm=ft", **{"finetune.rates": (1e-2, 1e-5)})
-        procedure = Adaptation(config, tmp_path / f"w{change}", Workbench(progress=False), tmp_path / f"s{change}", True)
+        procedure = Adaptation(config, tmp_path / f"w{change}", Workbench(progress=False), tmp_path / f"s{change}",
+                               True)
         test = procedure.own.folds[0][0].test
         if change:
             procedure.numbers[test] = (procedure.numbers[test] + 1) % 3
