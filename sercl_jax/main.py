@@ -23,6 +23,9 @@ HELP = """Speech emotion recognition by contrastive learning: trains, evaluates 
   python -m sercl_jax.main --config=configs/cpc.py                           activation, valence, dominance
   python -m sercl_jax.main --config=configs/cpc.py:setup=pretrain,corpus=librispeech \\
       --config.data.manual_dir=DIR --workdir=runs/cpc                        pre-training on unlabelled speech
+  python -m sercl_jax.main --config=configs/supcon.py                        a speech encoder for several corpora
+  python -m sercl_jax.main --config=configs/supcon.py:corpora=iemocap+casia,encoder=wavlm-base-plus \\
+      --config.data.manual_dir=DIR --config.encoder.path=FOLDER_OR_HUB_ID    the paper's experiment
   python -m sercl_jax.main --config=configs/tables/serugcl_table5.py:corpus=emodb ...    a table of a paper
 
 Flags:
