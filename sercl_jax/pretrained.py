@@ -137,12 +137,11 @@ def _find(place: str, revision: str | None) -> Path:
 def _fetch(place: str, revision: str | None, weights: str, shards: str) -> Path:
     # Many other commands never need the hub, and its client takes its time to import.
     import huggingface_hub
-    from huggingface_hub.errors import HFValidationError, RevisionResolutionError
 
     wanted = [CONFIG, PREPROCESSOR, weights, weights + INDEX, shards]
     try:
         return Path(huggingface_hub.snapshot_download(place, revision=revision, allow_patterns=wanted))
-    except (OSError, HFValidationError, RevisionResolutionError) as error:
+    except Exception as error:  # its own, the system's, and those of an HTTP library that changes with its version
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{place}: is no folder here, and cannot be fetched from the HuggingFace hub ({reason}); "
                         "correct the path or the id, or fetch the model where there is a network and name its "

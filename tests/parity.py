@@ -120,9 +120,9 @@ def main(places: list[str]) -> int:
         nonlocal worst
         worst = np.maximum(worst, measures.max())  # keeps a NaN
         for what, row in zip(("norm", "largest"), measures, strict=True):
-            print(f"{name:18} {what:8}" + " ".join(f"{value:.0e}" for value in row), flush=True)
+            print(f"{name:20} {what:8}" + " ".join(f"{value:.0e}" for value in row), flush=True)
 
-    print(f"{'':18} {'':8}" + " ".join(f"{layer:5}" for layer in range(14)))
+    print(f"{'':20} {'':8}" + " ".join(f"{layer:5}" for layer in range(14)))
     for place in places:
         show(place, compare(place, transformers.AutoModel.from_pretrained(place).eval(), LENGTHS))
     with tempfile.TemporaryDirectory() as temporary:
@@ -132,7 +132,7 @@ def main(places: list[str]) -> int:
             show(name, compare(str(folder), model, lengths))
             difference = round_trip(folder, Path(temporary) / f"{name}-saved", model)
             worst = np.maximum(worst, difference)
-            print(f"{name:18} weights after our saving and transformers' loading differ by {difference:.0e}")
+            print(f"{name:20} weights after our saving and transformers' loading differ by {difference:.0e}")
             if name.endswith("-tiny"):
                 torchs_files(Path(temporary) / f"{name}-torch", model, folder)
     print(f"worst {worst:.1e}, allowed {TOLERANCE:.0e}")
