@@ -131,12 +131,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def print_result(result: dict[str, Any]) -> None:
     """A few lines for people."""
-    seconds = result["step_seconds"]
+    seconds, quartiles = result["step_seconds"], result["step_seconds"]["quartiles"]
     print(f"SupCon step of {result['model']}, batch {result['batch']} x {result['samples'] / RATE:g} s from "
           f"{result['source']}, {result['precision']}, {result['device']['kind']}, {result['threads']} threads: "
-          f"median {seconds['median']:.4f} s (quartiles {seconds['quartiles'][0]:.4f}, "
-          f"{seconds['quartiles'][1]:.4f}; min {seconds['min']:.4f}), "
-          f"{result['utterances_per_second']:.2f} utterances/s, {result['audio_hours_per_second']:.4f} h of audio per second, compiled in "
+          f"median {seconds['median']:.4f} s (quartiles {quartiles[0]:.4f}, {quartiles[1]:.4f}; min "
+          f"{seconds['min']:.4f}), {result['utterances_per_second']:.2f} utterances/s, "
+          f"{result['audio_hours_per_second']:.4f} h of audio per second, compiled in "
           f"{result['compile_seconds']:.1f} s, peak memory {forms.gigabytes(result)}")
     print(f"{result['flops']['analytic'] / 1e9:.1f} GFLOP of matrix products: "
           f"{result['flops_per_second'] / 1e9:.1f} GFLOP/s, {100 * result['share_of_ceiling']:.0f} % of the "
