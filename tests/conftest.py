@@ -42,7 +42,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says whether real speech was tested, so that its absence never passes unnoticed."""
     outcomes = {outcome: len({report.nodeid for report in terminalreporter.getreports(outcome)
-                              if (REAL_SPEECH, True) in map(tuple, report.user_properties)})
+                              if (REAL_SPEECH, True) in map(tuple, getattr(report, "user_properties", ()))})
                 for outcome in ("passed", "failed", "error", "skipped")}
     told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
     if outcomes["passed"] + outcomes["failed"] + outcomes["error"]:
