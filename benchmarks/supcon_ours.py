@@ -24,8 +24,8 @@ WARM_UP = 2
 LEARNING_RATE = 4e-5
 CHECK_BATCH, CHECK_SAMPLES = 4, RATE  # of the batch on which both sides must agree
 WEIGHTS, REFERENCE = "encoder", "reference.npz"  # in the folder that the peer reads
-UNDROPPED = {"hidden_dropout": 0.0, "activation_dropout": 0.0, "attention_dropout": 0.0, "feat_proj_dropout": 0.0,
-             "layerdrop": 0.0, "apply_spec_augment": False}
+UNDROPPED: dict[str, Any] = {"hidden_dropout": 0.0, "activation_dropout": 0.0, "attention_dropout": 0.0,
+                             "feat_proj_dropout": 0.0, "layerdrop": 0.0, "apply_spec_augment": False}
 
 
 def network(model: str, dropout: bool) -> SpeechConfig:
@@ -206,8 +206,9 @@ def write_reference(model: str, dropout: bool, device: str | None, folder: str) 
             parallel.shard(batch, devices)))
     # The gradient of the positional kernel itself, not of a norm and a direction.
     named = fold_weight_norm(to_torch(gradient["encoder"]), "gradient")
+    arrays: dict[str, Any] = {f"gradient/{name}": x for name, x in named.items()}
     np.savez(Path(folder) / REFERENCE, loss=value, waveform=batch["waveform"], pooling=np.asarray(pooling["vector"]),
-             pooling_gradient=gradient["pooling"]["vector"], **{f"gradient/{name}": x for name, x in named.items()})
+             pooling_gradient=gradient["pooling"]["vector"], **arrays)
 
 
 def import_all() -> None:

@@ -51,7 +51,10 @@ class Model(nn.Module):
         if x.ndim == 2:
             h = self.encoder(x).last_hidden_state
         else:
-            h = self.encoder.encoder(self.encoder._mask_hidden_states(x)).last_hidden_state
+            x = F.dropout(x, self.encoder.config.feat_proj_dropout, self.training)
+            # Masks are written into what they are given.
+            masked = self.encoder._mask_hidden_states(x.clone() if self.training else x)
+            h = self.encoder.encoder(masked).last_hidden_state
         h = h.float()
         share = (h @ self.vector).softmax(1)
         return torch.einsum("bt,btd->bd", share, h)
@@ -113,8 +116,10 @@ class Peer:
         self._optimizer = torch.optim.Adam(trained, lr=supcon_ours.LEARNING_RATE, fused=True)
         self._batches = [torch.from_numpy(batch["waveform"]).to(self._device) for batch in batches]
         if source == "features":
+            self._model.eval()
             with torch.no_grad():
                 self._batches = [self._model.features(batch) for batch in self._batches]
+            self._model.train(dropout)
         start = time.perf_counter()
         for repeat in range(WARM_UP):
             self(repeat)
