@@ -12,7 +12,7 @@ help:
 	@echo "make demo   train, evaluate and report SERUGCL on the embedded corpus, into $(WORKDIR)"
 	@echo "make test   lint, types and tests"
 	@echo "make lint   lint and types only"
-	@echo "make bench  throughput against PyTorch, PyTorch Geometric and openSMILE, and of the input, into $(BENCHDIR)"
+	@echo "make bench  throughput against PyTorch, PyTorch Geometric, transformers and openSMILE, and of the input, into $(BENCHDIR)"
 	@echo "make parity speech encoders against transformers' torch models, layer by layer"
 
 demo: $(VENV)/.base
@@ -31,6 +31,7 @@ bench: $(VENV)/.bench
 	mkdir -p $(BENCHDIR)
 	$(BIN)/python -m benchmarks.serugcl --peer torch --json $(BENCHDIR)/serugcl.json
 	$(BIN)/python -m benchmarks.cpc --peer torch --json $(BENCHDIR)/cpc.json
+	$(BIN)/python -m benchmarks.supcon --peer torch --json $(BENCHDIR)/supcon.json
 	$(BIN)/python -m benchmarks.input --json $(BENCHDIR)/input.json
 	$(BIN)/python -m benchmarks.features --json $(BENCHDIR)/features.json
 

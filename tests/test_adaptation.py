@@ -153,11 +153,12 @@ def test_the_learning_rate_is_chosen_inside_the_training_part(place, tmp_path):
                                   "train/supcon-classifier-*/classifier/metrics.jsonl"])
 def test_a_killed_run_ends_as_one_that_was_not(place, tmp_path, sign):
     def arguments(workdir):
-        flags = [f"--config=configs/supcon.py:{CHOICES},target=manifest",
-                 f"--config.data.cache_dir={place / 'cache'}", "--config.data.workers=1", f"--config.corpora.manifest.manifest={place / 'one' / 'manifest.csv'}",
-                 f"--config.corpora.manifest_2.manifest={place / 'two' / 'manifest.csv'}",
-                 "--config.contrastive.batch_size=8", "--config.train.checkpoint_every=1", "--config.eval.report=False",
-                 "--config.final_model=False"]
+        flags = [
+            f"--config=configs/supcon.py:{CHOICES},target=manifest", f"--config.data.cache_dir={place / 'cache'}",
+            "--config.data.workers=1", f"--config.corpora.manifest.manifest={place / 'one' / 'manifest.csv'}",
+            f"--config.corpora.manifest_2.manifest={place / 'two' / 'manifest.csv'}",
+            "--config.contrastive.batch_size=8", "--config.train.checkpoint_every=1", "--config.eval.report=False",
+            "--config.final_model=False"]
         return [sys.executable, "-m", "sercl_jax.main", *flags, f"--workdir={workdir}"]
 
     finish(start(arguments(tmp_path / "whole"), tmp_path / "log"), tmp_path / "log")
