@@ -1,6 +1,7 @@
 """The positional convolution against the plain one, and buckets of distances against a loop."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,8 +63,10 @@ def test_module_adds_the_bias_and_keeps_the_dtype() -> None:
     variables = module.init(jax.random.key(1), x)
     variables = {"params": {"conv": variables["params"]["conv"] | {"bias": jnp.arange(8.0)}}}
     wanted = jax.nn.relu(plain(x, variables["params"]["conv"]["kernel"]) + jnp.arange(8.0)[None, None])
-    np.testing.assert_allclose(module.apply(variables, x), wanted, atol=1e-5)
-    assert module.apply(variables, x.astype("bfloat16")).dtype == jnp.bfloat16  # type: ignore[union-attr]
+    y: Any = module.apply(variables, x)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+    half: Any = module.apply(variables, x.astype("bfloat16"))
+    assert half.dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize(("length", "buckets", "furthest"), [(400, 320, 800), (1500, 320, 800), (60, 32, 20),

@@ -150,7 +150,7 @@ def test_attention_and_its_gradient_are_the_derived_ones(biased: bool, dropped: 
     factor = jnp.abs(draw(3, 2, 7, 7)) if dropped else None
     mask = jnp.arange(7)[None] < jnp.array([7, 4, 0])[:, None]
     y, back = jax.vjp(lambda *x: attend(*x, mask, factor), q, k, v, gate, bias)
-    wanted, wanted_back = jax.vjp(lambda *x: plain_attention(*x, mask, factor), q, k, v, gate, bias)
+    wanted, wanted_back = jax.vjp(functools.partial(plain_attention, mask=mask, factor=factor), q, k, v, gate, bias)
     np.testing.assert_allclose(y, wanted, atol=1e-5)
     # Where every key is padding the scores are a constant; what flows to the bias from there differs, and is unused.
     slope = slope.at[2].set(0)

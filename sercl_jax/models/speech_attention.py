@@ -1,5 +1,7 @@
 """Self-attention of speech encoders: plain, or with WavLM's gated relative position bias."""
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
@@ -39,13 +41,13 @@ class Attention(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        dense = {"dtype": self.dtype, "kernel_init": DRAWN}
-        self.q_proj = nn.Dense(c.hidden_size, **dense)
-        self.k_proj = nn.Dense(c.hidden_size, **dense)
-        self.v_proj = nn.Dense(c.hidden_size, **dense)
-        self.out_proj = nn.Dense(c.hidden_size, **dense)
+        dense = functools.partial(nn.Dense, dtype=self.dtype, kernel_init=DRAWN)
+        self.q_proj = dense(c.hidden_size)
+        self.k_proj = dense(c.hidden_size)
+        self.v_proj = dense(c.hidden_size)
+        self.out_proj = dense(c.hidden_size)
         if c.model_type == "wavlm":
-            self.gru_rel_pos_linear = nn.Dense(8, **dense)
+            self.gru_rel_pos_linear = dense(8)
             self.gru_rel_pos_const = self.param("gru_rel_pos_const", nn.initializers.ones,
                                                 (1, c.num_attention_heads, 1, 1))
             if self.first:

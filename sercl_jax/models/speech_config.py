@@ -168,8 +168,9 @@ def frames_after(config: SpeechConfig, samples: Count, layers: int) -> Count:
 
 
 _BASE = SpeechConfig(activation_dropout=0.0, feat_proj_dropout=0.1, layerdrop=0.05, normalise=False)
-_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
-_STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "normalise": True}
+_LARGE: dict[str, Any] = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+                          "intermediate_size": 4096}
+_STABLE: dict[str, Any] = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "normalise": True}
 _HUBERT = SpeechConfig(model_type="hubert", feat_proj_dropout=0.1)
 _WAV2VEC2 = SpeechConfig(model_type="wav2vec2", activation_dropout=0.0, feat_proj_dropout=0.1, layerdrop=0.0)
 

@@ -1,5 +1,7 @@
 """The convolutional encoder of a speech encoder: waveform to frames, each utterance as if it were alone."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -46,7 +48,7 @@ def strided_conv(x: Array, kernel: Array, stride: int) -> Array:
         pieces.append((blocks, kernel[first:first + taken].reshape(-1, features)))
     if stride * channels < features:
         pieces = [(jnp.concatenate([blocks for blocks, _ in pieces], -1), kernel.reshape(-1, features))]
-    return sum(blocks @ part for blocks, part in pieces)
+    return functools.reduce(jnp.add, (blocks @ part for blocks, part in pieces))
 
 
 class Conv(nn.Module):
