@@ -102,5 +102,6 @@ def test_a_pre_trained_cpc_is_taken_from_its_workdir(tmp_path):
 
 def test_settings_that_differ_in_computation_do_not_share_a_step():
     base = TransformerEncoder(NAMED["tiny"])
-    assert len({base, TransformerEncoder(NAMED["tiny"], "bfloat16"), TransformerEncoder(NAMED["tiny"], remat=True)}) == 3
+    others = TransformerEncoder(NAMED["tiny"], "bfloat16"), TransformerEncoder(NAMED["tiny"], remat=True)
+    assert len({base, *others}) == 3
     assert SpeechEncoder(base.config) == SpeechEncoder(base.config)

@@ -37,7 +37,7 @@ def expected_rate(schedule, step, warmup, steps):
     return {"constant": 1, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[schedule]
 
 
-@pytest.mark.parametrize("schedule", ("constant", "cosine", "linear"))
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
 @pytest.mark.parametrize(("warmup", "steps"), [(0, 10), (4, 10), (10, 10), (3, 3), (20, 10), (0, 1)])
 def test_schedules(schedule, warmup, steps):
     for step in range(steps + 3):

@@ -212,8 +212,8 @@ def test_speaker_disjoint_is_told_from_the_folds_themselves() -> None:
     utterances = corpus()
     told = {protocol: is_speaker_disjoint(utterances, make_folds(utterances, protocol, folds=4, fold_seed=0))
             for protocol in PROTOCOLS}
-    assert told == {"kfold": False, "graphcl": False, "loso": True, "speakers": True, "session": True, "sentence": False,
-                    "disjoint": True, "file": True}
+    assert told == {"kfold": False, "graphcl": False, "loso": True, "speakers": True, "session": True,
+                    "sentence": False, "disjoint": True, "file": True}
     unknown = change("speaker", "")
     assert not is_speaker_disjoint(unknown, make_folds(unknown, "session", folds=0, fold_seed=0))
 

@@ -71,8 +71,9 @@ def test_any_number_of_devices_gives_one_loss_and_gradient(params, batch, loss, 
 
 
 def test_the_contrastive_loss_is_that_of_the_pooled_vectors(params, batch):
-    calm = TransformerEncoder(replace(NAMED["tiny"], hidden_dropout=0.0, activation_dropout=0.0, attention_dropout=0.0,
-                                      feat_proj_dropout=0.0, layerdrop=0.0, apply_spec_augment=False))
+    calm = TransformerEncoder(replace(
+        NAMED["tiny"], hidden_dropout=0.0, activation_dropout=0.0, attention_dropout=0.0, feat_proj_dropout=0.0,
+        layerdrop=0.0, apply_spec_augment=False))
     contrast = supcon_recipes.Contrast(contrast_weight=0.3, margin_weight=2.0, pairing="all", margin=0.1)
     found = _step(supcon.contrastive_loss(calm, contrast), params, batch, 2)
     h = calm.layers(params["encoder"], batch["x"], batch["mask"])[-1]
