@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from mapped import step
 
 from sercl_jax import parallel
 from sercl_jax.methods import cpc
@@ -31,29 +32,15 @@ def batch():
             "rated": rng.random((8, 3)) < 0.8}
 
 
-def _step(loss, params, batch, devices):
-    chosen = parallel.all_devices()[:devices]
-
-    def step(params, batch, seed):
-        def of(params):
-            return loss({"params": params}, batch, jax.random.key(seed))
-
-        (value, metrics), slope = jax.value_and_grad(of, has_aux=True)(params)
-        return value, parallel.psum(metrics), parallel.pmean(slope)
-
-    return parallel.unreplicate(parallel.map_step(step, devices=chosen)(
-        parallel.replicate(params, chosen), parallel.shard(batch, chosen), parallel.replicate(np.uint32(7), chosen)))
-
-
 def test_the_loss_is_the_sum_of_both_on_any_number_of_devices(params, batch):
-    one, four = (_step(cpc.joint_loss(NETWORK, RECOGNIZER, WEIGHT), params, batch, n) for n in (1, 4))
+    one, four = (step(cpc.joint_loss(NETWORK, RECOGNIZER, WEIGHT), params, batch, n) for n in (1, 4))
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(one[2]))
     # A metric that every device has whole counts once for each of them.
     assert {name: np.divide(*x) for name, x in one[1].items()} == pytest.approx(
         {name: np.divide(*x) for name, x in four[1].items()}, abs=1e-5)
     jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=1e-3, atol=1e-5), (four[0], four[2]),
                  (one[0], one[2]))
-    contrastive = _step(cpc_loss(NETWORK), params["cpc"], batch, 1)
+    contrastive = step(cpc_loss(NETWORK), params["cpc"], batch, 1)
     agreement = np.mean([np.divide(*one[1][f"ccc_{name}"]) for name in ("act", "val", "dom")])
     assert one[0] == pytest.approx(1 - agreement + WEIGHT * contrastive[0], abs=1e-5)
     np.testing.assert_array_equal(one[1]["identified"], contrastive[1]["identified"])

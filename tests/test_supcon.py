@@ -5,9 +5,10 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from mapped import step
 
 from sercl_jax import config as config_lib
-from sercl_jax import encodings, pair_losses, parallel, train
+from sercl_jax import encodings, pair_losses, train
 from sercl_jax.encoders import CpcEncoder, TransformerEncoder
 from sercl_jax.encodings import Mixture
 from sercl_jax.errors import UserError
@@ -45,26 +46,12 @@ def batch():
             "valid": place != 5}
 
 
-def _step(loss, params, batch, devices):
-    chosen = parallel.all_devices()[:devices]
-
-    def step(params, batch, seed):
-        def of(params):
-            return loss({"params": params}, batch, jax.random.key(seed))
-
-        (value, metrics), slope = jax.value_and_grad(of, has_aux=True)(params)
-        return value, parallel.psum(metrics), parallel.pmean(slope)
-
-    return parallel.unreplicate(parallel.map_step(step, devices=chosen)(
-        parallel.replicate(params, chosen), parallel.shard(batch, chosen), parallel.replicate(np.uint32(7), chosen)))
-
-
 @pytest.mark.parametrize(("loss", "heads"), [
     (supcon.contrastive_loss(TRANSFORMER, supcon_recipes.Contrast()), ["pooling"]),
     (supcon.finetune_loss(TRANSFORMER, 8, 3), ["pooling", "classifier"])], ids=["contrastive", "finetune"])
 def test_any_number_of_devices_gives_one_loss_and_gradient(params, batch, loss, heads):
     params = {name: params[name] for name in ["encoder", *heads]}
-    one, four = (_step(loss, params, batch, n) for n in (1, 4))
+    one, four = (step(loss, params, batch, n) for n in (1, 4))
     assert max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(one[2]["encoder"])) > 0
     jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=2e-3, atol=2e-5), (four[0], four[2]),
                  (one[0], one[2]))
@@ -75,7 +62,7 @@ def test_the_contrastive_loss_is_that_of_the_pooled_vectors(params, batch):
         NAMED["tiny"], hidden_dropout=0.0, activation_dropout=0.0, attention_dropout=0.0, feat_proj_dropout=0.0,
         layerdrop=0.0, apply_spec_augment=False))
     contrast = supcon_recipes.Contrast(contrast_weight=0.3, margin_weight=2.0, pairing="all", margin=0.1)
-    found = _step(supcon.contrastive_loss(calm, contrast), params, batch, 2)
+    found = step(supcon.contrastive_loss(calm, contrast), params, batch, 2)
     h = calm.layers(params["encoder"], batch["x"], batch["mask"])[-1]
     pooled = AttentivePooling().apply({"params": params["pooling"]}, h, batch["mask"])
     expected = (0.3 * pair_losses.contrastive(pooled, batch["positive"])[0]
@@ -85,7 +72,7 @@ def test_the_contrastive_loss_is_that_of_the_pooled_vectors(params, batch):
 
 
 def test_cross_entropy_is_over_the_valid_utterances_of_all_devices(params, batch):
-    found = _step(supcon.classifier_loss(8, 3), {k: params[k] for k in ("pooling", "classifier")}, batch, 4)
+    found = step(supcon.classifier_loss(8, 3), {k: params[k] for k in ("pooling", "classifier")}, batch, 4)
     pooled = AttentivePooling().apply({"params": params["pooling"]}, batch["x"], batch["mask"])
     logits = np.asarray(Classifier(3, 8).apply({"params": params["classifier"]}, pooled), np.float64)
     each = [-np.log(np.exp(row[k]) / np.exp(row).sum()) for row, k, valid in
@@ -100,7 +87,7 @@ def test_more_padding_changes_no_loss(params, batch):
     padded = {**batch, "x": np.pad(batch["x"], ((0, 0), (0, 4), (0, 0)), constant_values=3.0),
               "mask": np.pad(batch["mask"], ((0, 0), (0, 4)))}
     loss, parts = supcon.classifier_loss(8, 3), {name: params[name] for name in ("pooling", "classifier")}
-    assert float(_step(loss, parts, padded, 1)[0]) == pytest.approx(float(_step(loss, parts, batch, 1)[0]), rel=1e-5)
+    assert float(step(loss, parts, padded, 1)[0]) == pytest.approx(float(step(loss, parts, batch, 1)[0]), rel=1e-5)
 
 
 # Stages on two small corpora of frames.
@@ -150,14 +137,14 @@ def test_contrastive_batches_hold_training_utterances_of_one_emotion_and_others(
     allowed = set(TRAIN[0].tolist()) | {12 + row for row in TRAIN[1].tolist()}
     assert (stage.steps_per_epoch, stage.steps) == (1, 4)
     emotions = set()
-    for step in range(30):
-        made = stage.batch(step)
+    for number in range(30):
+        made = stage.batch(number)
         assert set(made["index"].tolist()) <= allowed
         positive = everything[made["index"][made["positive"]]]
         assert len(set(positive)) == 1
         assert positive[0] not in everything[made["index"][~made["positive"]]]
         emotions.add(str(positive[0]))
-        again = stage.batch(step)
+        again = stage.batch(number)
         assert all(np.array_equal(made[name], again[name]) for name in made)
     assert emotions == {"angry", "sad", "happy", "bored"}
 
@@ -166,7 +153,7 @@ def test_batches_have_few_lengths_and_no_more_than_the_cut(mixture):
     recipe = _recipe(**{"finetune.seconds": 2.5})
     stage = supcon.finetune_stage(recipe, 1e-3, CPC, _start(), mixture, np.arange(24),
                                   np.zeros(24, int), 2, 0, {})
-    lengths = {stage.batch(step)["x"].shape[1] for step in range(30)}
+    lengths = {stage.batch(number)["x"].shape[1] for number in range(30)}
     assert lengths <= {100, 200, 250}
     assert 250 in lengths
 
