@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sercl_jax import (
     evaluate,
     files,
     metrics,
+    parts,
     published,
     representations,
     results,
@@ -34,32 +35,14 @@ from sercl_jax.encodings import Mixture
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import FoldScore, Predictions
 from sercl_jax.methods import supcon, supcon_recipes
+from sercl_jax.parts import Part
 from sercl_jax.protocol_sheet import protocol_sheet
 from sercl_jax.splits import Fold
-from sercl_jax.types import Stage, Utterance
+from sercl_jax.types import Stage
 from sercl_jax.workbench import Workbench, cache_directory
 
 ARMS = {"supcon": "SupCon", "ce": "cross entropy, then classifier", "ft": "fine-tuning (FT)",
         "frozen": "classifier on the encoder as it is"}
-INNER_FOLDS = 5  # of the training part, one of which chooses the learning rate
-
-
-@dataclass(frozen=True)
-class Part:
-    """One corpus of a run: its utterances with a label, and their folds for every fold seed."""
-
-    corpus: Corpus
-    folds: dict[int, tuple[Fold, ...]]
-
-    @property
-    def labels(self) -> np.ndarray:
-        """[U] emotions, "" for the unlabelled."""
-        return np.array([u.label for u in self.corpus.utterances])
-
-    def fold(self, fold_seed: int, number: int) -> Fold:
-        """The fold that goes with that of another corpus, which may have more."""
-        folds = self.folds.get(fold_seed) or next(iter(self.folds.values()))
-        return folds[number % len(folds)]
 
 
 @dataclass(frozen=True)
@@ -94,7 +77,7 @@ class Adaptation:
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         own = Part(self.target, self._folds(self.target, self.protocol))
         partners = bench.partners(config) if config.learn_from == "all" else []
-        others = [Part(corpus, self._folds(corpus, _usable(corpus, self.protocol))) for corpus in partners]
+        others = [Part(corpus, self._folds(corpus, parts.usable(corpus, self.protocol))) for corpus in partners]
         # In one order whoever is the target: the first stage is then the same for all of them.
         self.parts = sorted([own, *others], key=lambda part: (part.corpus.name, part.corpus.key))
         self.place = self.parts.index(own)
@@ -188,7 +171,7 @@ class Adaptation:
         rates = self._rates
         if len(rates) == 1:
             return rates[0]
-        inner = [_inner(part.corpus.utterances, rows, self.protocol, fold_seed)
+        inner = [parts.inner(part.corpus.utterances, rows, self.protocol, fold_seed)
                  for part, rows in zip(self.parts, self._training(fold_seed, number), strict=True)]
         valid = inner[self.place][1]
         found = []
@@ -286,12 +269,12 @@ class Adaptation:
         """Fig. 4 on what no training saw: layers before and after, averaged over the folds of the first seeds."""
         seed, fold_seed = self.seeds[0], self.fold_seeds[0]
         encoder, _, start, mixture = self._encoder(seed)
-        parts = [part for part in self.parts if part in self._trained_on]
+        learned = [part for part in self.parts if part in self._trained_on]
         found: dict[str, list[dict[str, list[float]]]] = {"before": [], "after": []}
         for number, rate in enumerate(rates):
             fitted = self._fit(seed, self._training(fold_seed, number), rate)
-            rows, labels, groups = self._held_out(parts, mixture, fold_seed, number)
-            several = groups if len(parts) > 1 else None
+            rows, labels, groups = self._held_out(learned, mixture, fold_seed, number)
+            several = groups if len(learned) > 1 else None
             for when, params in (("before", start), ("after", fitted.encoder)):
                 means = encodings.layer_means(mixture, rows, encoder, params, progress=False)
                 found[when].append(similarity.by_layer(means, labels, several))
@@ -300,11 +283,11 @@ class Adaptation:
                        for name in {name: None for each in folds for name in each}}
                 for when, folds in found.items()}
 
-    def _held_out(self, parts: Sequence[Part], mixture: Mixture, fold_seed: int,
+    def _held_out(self, learned: Sequence[Part], mixture: Mixture, fold_seed: int,
                   number: int) -> tuple[np.ndarray, list[str], list[str]]:
         """Rows of the mixture that this fold tests, their emotions and their corpora."""
         rows, labels, groups = [], [], []
-        for part in parts:
+        for part in learned:
             test = part.fold(fold_seed, number).test
             rows.append(int(mixture.first[self.parts.index(part)]) + test)
             labels.append(part.labels[test])
@@ -322,26 +305,3 @@ class Adaptation:
             {"config": workdirs.identity(self.config), "labels": list(self.target.labels),
              "encoder": encoder.facts(), "hidden": self.recipe.hidden, "rate": fitted.rate,
              "contrast": asdict(self.recipe.contrast)})
-
-
-def _usable(corpus: Corpus, protocol: str) -> str:
-    """The protocol for a corpus beside the target: the same, by its speakers, or at random, the first that can be."""
-    if protocol == "file":
-        return splits.usual_protocol(corpus.utterances, "auto")
-    fields = {"loso": "speaker", "speakers": "speaker", "session": "session", "sentence": "sentence"}
-    if protocol in (*fields, "disjoint"):
-        for name in (protocol, "speakers"):
-            values = {getattr(u, fields[name]) for u in corpus.utterances} if name in fields else set()
-            if len(values) > 1 and "" not in values:
-                return name
-    return "kfold"
-
-
-def _inner(utterances: Sequence[Utterance], rows: np.ndarray, protocol: str,
-           fold_seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divides a training part as the protocol divides the corpus: what is trained on, and what chooses."""
-    some = [replace(utterances[u], fold="", split="") for u in rows]
-    speakers = {u.speaker for u in some}
-    kind = "kfold" if protocol in ("kfold", "graphcl") or len(speakers) < 2 or "" in speakers else "speakers"
-    fold = splits.make_folds(some, kind, folds=INNER_FOLDS, fold_seed=fold_seed)[0]
-    return rows[fold.train], rows[fold.test]

@@ -11,9 +11,10 @@ from small_corpus import finish, kill_at, leaves, start, write
 
 from sercl_jax import checkpoint, encoders, experiment, results, sweep
 from sercl_jax import config as config_lib
-from sercl_jax.adaptation import ARMS, Adaptation, _usable
+from sercl_jax.adaptation import ARMS, Adaptation
 from sercl_jax.corpora import Corpus
 from sercl_jax.errors import UserError
+from sercl_jax.parts import usable
 from sercl_jax.types import Utterance
 from sercl_jax.workbench import Workbench
 
@@ -199,4 +200,4 @@ def _corpus(**fields) -> Corpus:
     ("session", {"speaker": "ab"}, "speakers"), ("session", {"session": "12"}, "session"),
     ("loso", {"speaker": "a" * 2}, "kfold"), ("disjoint", {"speaker": "ab"}, "speakers"), ("loso", {}, "kfold")])
 def test_a_partner_is_divided_as_like_the_target_as_it_can_be(protocol, fields, expected):
-    assert _usable(_corpus(**fields), protocol) == expected
+    assert usable(_corpus(**fields), protocol) == expected
