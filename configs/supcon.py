@@ -70,12 +70,12 @@ def single(choice: dict) -> ml_collections.ConfigDict:
     config.fold_seeds = choice["fold_seeds"]
 
     config.corpora = ml_collections.ConfigDict()
-    sections = HALVES if names == ["demo"] else {}
-    for name in names if not sections else ():
-        sections[name if name not in sections else f"{name}_{len(sections) + 1}"] = {}
+    sections = {name: {"corpus": "demo", **changes} for name, changes in HALVES.items()} if names == ["demo"] else {}
+    for number, name in enumerate(names if not sections else (), 1):  # a second manifest is manifest_2
+        sections[name if name not in sections else f"{name}_{number}"] = {"corpus": name}
     for name, changes in sections.items():
         config.corpora[name] = ml_collections.ConfigDict({
-            "corpus": "demo" if name in HALVES else name.rstrip("_0123456789") if name[-1].isdigit() else name,
+            "corpus": "",
             "manual_dir": "",  # where it is, if not in data.manual_dir
             "manifest": "",  # CSV or JSON lines, for corpus=manifest
             "subset": "",  # part of a distribution that has parts
