@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sercl_jax import checkpoint, embed, representations
+from sercl_jax import bucketed, checkpoint, embed, representations
 from sercl_jax.errors import UserError
 from sercl_jax.models.cpc import CpcSettings, initializer
 from sercl_jax.types import Utterance
@@ -94,7 +94,7 @@ def test_frames_of_files_are_found_by_their_offsets(workdir, recordings, tmp_pat
 
 def test_a_recording_that_is_cut_is_told(workdir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(representations, "LONGEST", 1.0)
-    monkeypatch.setattr(representations, "_LENGTHS", (1.0,))
+    monkeypatch.setattr(bucketed, "SECONDS", (1.0,))
     for name, samples in (("long", 16160), ("short", 16000)):
         soundfile.write(tmp_path / f"{name}.wav", _noise(samples), 16000)
     embed.run(workdir, [str(tmp_path)], tmp_path / "x.npz", level="frame", seed=0, progress=False)
