@@ -37,7 +37,8 @@ def ids(utterances: list[Utterance], fold: int, protocol: str, seed: int = 0, **
 def test_nothing_tested_and_nothing_twice(protocol: str, speakers: int, sentences: int, unknown: str, seed: int,
                                           shuffle: random.Random) -> None:
     utterances = corpus(speakers, sentences)
-    if unknown and unknown != {"loso": "speaker", "speakers": "speaker", "disjoint": "speaker", "session": "session"}.get(protocol):
+    needed = {"loso": "speaker", "speakers": "speaker", "disjoint": "speaker", "session": "session"}
+    if unknown and unknown != needed.get(protocol):
         utterances = [dataclasses.replace(u, **{unknown: ""}) if n % 5 == 0 else u for n, u in enumerate(utterances)]
     folds = make_folds(utterances, protocol, folds=5, fold_seed=1, targets="ratings")
     for number, fold in enumerate(folds[:4]):
