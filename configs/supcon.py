@@ -6,7 +6,7 @@
     python -m sercl_jax.main --config=configs/supcon.py:corpora=emodb+ravdess,encoder=cpc,protocol=speakers \\
         --config.data.manual_dir=DIR --config.encoder.path=runs/cpc --workdir=runs/supcon-cpc
 
-The first line trains a small random network on two halves of the embedded synthetic corpus, two minutes on two CPU
+The first line trains a small random network on two halves of the embedded synthetic corpus, some minutes on two CPU
 cores, to show how it goes. Every corpus gets a table: direct fine-tuning on it (FT) beside SupCon on all of them.
 Choices, after the colon and separated by commas:
 
@@ -140,6 +140,11 @@ def single(choice: dict) -> ml_collections.ConfigDict:
             stage.seconds = 3.0
     else:
         config_lib.one_of("recipe", choice["recipe"] or "paper", ("paper", "small"))
+    if kind == "tiny":  # a few hundred utterances need smaller batches and larger steps
+        for stage in (config.contrastive, config.finetune, config.classifier):
+            stage.batch_size, stage.epochs, stage.fall_first, stage.fall_every, stage.fall_factor = 16, 20, 10, 4, 0.5
+        config.contrastive.rates = config.finetune.rates = (3e-3,)
+        config.classifier.learning_rate = 3e-3
     if choice["tiny"]:
         for stage in (config.contrastive, config.finetune, config.classifier):
             stage.epochs = 1

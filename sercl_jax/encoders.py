@@ -5,7 +5,7 @@ trains starts from there.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -178,7 +178,8 @@ def load(kind: str, path: str, seed: int, *, dtype: str = "float32",
         settings, found = pretraining.load(Path(path), seed)
         return CpcEncoder(settings), found["params"]
     if kind == "tiny":
-        module, variables = pretrained.random_encoder(NAMED["tiny"], seed)
+        # So small a network learns the masks of SpecAugment in place of the speech.
+        module, variables = pretrained.random_encoder(replace(NAMED["tiny"], apply_spec_augment=False), seed)
     else:
         inside = Path(path) / kind  # a folder may hold several
         place = (str(inside) if inside.is_dir() else path) if path else HUB[kind]
