@@ -72,8 +72,7 @@ class Adaptation:
         self.recipe = supcon_recipes.read(config)
         self.target = bench.corpus(config)
         self.protocol = splits.usual_protocol(self.target.utterances, config.eval.protocol)
-        self.fold_seeds = [config.fold_seed + i for i in range(
-            config.fold_seeds if self.protocol in splits.SEEDED_PROTOCOLS else 1)]
+        self.fold_seeds = splits.fold_seeds(self.protocol, config.fold_seed, config.fold_seeds)
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         own = Part(self.target, self._folds(self.target, self.protocol))
         partners = bench.partners(config) if config.learn_from == "all" else []
@@ -206,7 +205,7 @@ class Adaptation:
             params = self._train(stage, seed)
             trained, pooling = params["encoder"], params["pooling"]
         elif arm == "ce":
-            everything = np.concatenate([start + own for start, own in zip(mixture.first, rows, strict=False)])
+            everything = np.concatenate([begin + some for begin, some in zip(mixture.first, rows, strict=False)])
             union = sorted({label for part in self.parts for label in part.corpus.labels})
             numbers = np.concatenate([evaluate.class_numbers(part.corpus.utterances, union) for part in self.parts])
             stage = supcon.finetune_stage(self.recipe, rate, encoder, start, mixture, everything, numbers, len(union),
@@ -269,12 +268,11 @@ class Adaptation:
         """Fig. 4 on what no training saw: layers before and after, averaged over the folds of the first seeds."""
         seed, fold_seed = self.seeds[0], self.fold_seeds[0]
         encoder, _, start, mixture = self._encoder(seed)
-        learned = [part for part in self.parts if part in self._trained_on]
         found: dict[str, list[dict[str, list[float]]]] = {"before": [], "after": []}
         for number, rate in enumerate(rates):
             fitted = self._fit(seed, self._training(fold_seed, number), rate)
-            rows, labels, groups = self._held_out(learned, mixture, fold_seed, number)
-            several = groups if len(learned) > 1 else None
+            rows, labels, groups = self._held_out(mixture, fold_seed, number)
+            several = groups if len(self._trained_on) > 1 else None
             for when, params in (("before", start), ("after", fitted.encoder)):
                 means = encodings.layer_means(mixture, rows, encoder, params, progress=False)
                 found[when].append(similarity.by_layer(means, labels, several))
@@ -283,11 +281,10 @@ class Adaptation:
                        for name in {name: None for each in folds for name in each}}
                 for when, folds in found.items()}
 
-    def _held_out(self, learned: Sequence[Part], mixture: Mixture, fold_seed: int,
-                  number: int) -> tuple[np.ndarray, list[str], list[str]]:
+    def _held_out(self, mixture: Mixture, fold_seed: int, number: int) -> tuple[np.ndarray, list[str], list[str]]:
         """Rows of the mixture that this fold tests, their emotions and their corpora."""
         rows, labels, groups = [], [], []
-        for part in learned:
+        for part in self._trained_on:
             test = part.fold(fold_seed, number).test
             rows.append(int(mixture.first[self.parts.index(part)]) + test)
             labels.append(part.labels[test])

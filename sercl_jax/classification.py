@@ -56,8 +56,7 @@ class Classification:
         self.warnings: list[str] = list(self.source.warnings)
 
     def _fold_seeds(self) -> list[int]:
-        count = self.config.fold_seeds if self.protocol in splits.SEEDED_PROTOCOLS else 1
-        return list(range(self.config.fold_seed, self.config.fold_seed + count))
+        return splits.fold_seeds(self.protocol, self.config.fold_seed, self.config.fold_seeds)
 
     def _seeds(self, source: sources.Source) -> list[int]:
         return list(range(self.config.seed, self.config.seed + (self.config.seeds if source.seeded else 1)))

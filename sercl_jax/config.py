@@ -79,11 +79,6 @@ def base(name: str, argument: str | None) -> ml_collections.ConfigDict:
     return module.get_config(argument).unlock()
 
 
-def target(config: ml_collections.ConfigDict) -> str:
-    """The corpus that a run tests."""
-    return config.corpora[config.target].corpus if "corpora" in config else config.data.corpus
-
-
 @dataclass(frozen=True)
 class Variant:
     """One row of a table: what it changes in the config, and what it stands beside.

@@ -55,7 +55,11 @@ class Mixture:
             start = 0 if places is None else round(float(places[b]) * max(len(own) - length, 0))
             own = own[start:start + length]
             x[b, :len(own)] = own
-        return {"x": x, "mask": np.arange(length)[None, :] < np.minimum(self.counts[rows], length)[:, None]}
+        return {"x": x, "mask": self.mask(rows, length)}
+
+    def mask(self, rows: np.ndarray, length: int) -> np.ndarray:
+        """[B, length] bool: which frames of the padded utterances are theirs."""
+        return np.arange(length)[None, :] < self.counts[rows][:, None]
 
 
 def lengths(encoder: Encoder) -> list[int]:
@@ -149,10 +153,8 @@ def layer_means(mixture: Mixture, rows: np.ndarray, encoder: Encoder, trained: P
 def _each(mixture: Mixture, rows: np.ndarray, encoder: Encoder, predict: Callable[..., jax.Array], trained: Params,
           what: str, progress: bool) -> Iterator[np.ndarray]:
     def padded(chosen: np.ndarray, length: int) -> dict[str, Rows]:
-        def column(name: str) -> Rows:
-            return Rows(len(chosen), lambda some: mixture.padded(rows[chosen[some]], length)[name])
-
-        return {"x": column("x"), "mask": column("mask")}
+        return {"x": Rows(len(chosen), lambda some: mixture.padded(rows[chosen[some]], length)["x"]),
+                "mask": Rows(len(chosen), lambda some: mixture.mask(rows[chosen[some]], length))}
 
     return bucketed.in_order(mixture.counts[rows], lengths(encoder), padded, predict, trained, batch_size=BATCH,
                              description=what, progress=progress)

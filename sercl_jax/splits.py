@@ -291,6 +291,11 @@ def usual_protocol(utterances: "Sequence[Utterance]", protocol: str) -> str:
     return "kfold"
 
 
+def fold_seeds(protocol: str, first: int, count: int) -> list[int]:
+    """So many seeds from the first on; the first alone where the folds don't depend on it."""
+    return list(range(first, first + (count if protocol in SEEDED_PROTOCOLS else 1)))
+
+
 def is_speaker_disjoint(utterances: "Sequence[Utterance]", folds: Sequence[Fold]) -> bool:
     """Whether every speaker is known and none is in both parts of a fold."""
     return all(shared(utterances, fold, "speaker") == set() for fold in folds)

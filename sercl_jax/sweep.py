@@ -8,7 +8,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sercl_jax import config as config_lib
 from sercl_jax import evaluate, experiment, files, published, ratings, report, runs, workdirs
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
@@ -148,8 +147,8 @@ def _table(config: ConfigDict, block: str | None, done: Done) -> report.Table:
         row = config.rows[key]
         if block is not None and row.series != block:
             continue
-        row_config = variant(config, row)
-        corpus = _paper_corpus(row_config, numbers)
+        tested = _tested(config, row)
+        corpus = _paper_corpus(tested, numbers)
         paper = numbers.get(row.paper, {}).get(corpus)
         metrics = {}
         if key in done:
@@ -160,13 +159,20 @@ def _table(config: ConfigDict, block: str | None, done: Done) -> report.Table:
     title = config.table.title if block is None else f"{config.table.title}: {block}"
     return report.Table(title, _caption(config, first if block is None else _first(config, block, done) or first),
                         columns, rows, synthetic=first["synthetic"], x_label=config.table.x_label,
-                        paper_corpus="" if corpus == config_lib.target(row_config) else corpus)
+                        paper_corpus="" if corpus == tested else corpus)
 
 
-def _paper_corpus(config: ConfigDict, numbers: Mapping[str, Mapping[str, Any]]) -> str:
+def _tested(config: ConfigDict, row: ConfigDict) -> str:
+    """The corpus that a row tests."""
+    if "corpora" not in config:
+        return config.data.corpus
+    return config.corpora[row.change.target if "target" in row.change else config.target].corpus
+
+
+def _paper_corpus(tested: str, numbers: Mapping[str, Mapping[str, Any]]) -> str:
     """Which of the paper's corpora stands beside ours: the same one or, if its table has but one, that."""
     known = {corpus for line in numbers.values() for corpus in line}
-    return next(iter(known)) if len(known) == 1 else config_lib.target(config)
+    return next(iter(known)) if len(known) == 1 else tested
 
 
 def _first(config: ConfigDict, block: str, done: Done) -> dict[str, Any] | None:

@@ -89,7 +89,8 @@ class Workbench:
 
             knobs = config.encoder
             return {**{name: self._section(config, name).key for name in config.corpora},
-                    "encoder": encoders.key(knobs.kind, knobs.path)}
+                    "encoder": self._once(("encoder", knobs.kind, knobs.path),
+                                          lambda: encoders.key(knobs.kind, knobs.path))}
         keys = {config.data.corpus: self.corpus(config).key}
         if config.method == "cpc" and config.setup in ("pre", "all") and not config.init_from:
             name = config.pretrain_data.corpus

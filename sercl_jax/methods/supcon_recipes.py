@@ -107,7 +107,7 @@ def _fine_tuning(knobs: ConfigDict, section: str) -> FineTuning:
 
 
 def _schedule(knobs: ConfigDict, section: str) -> Schedule:
-    given = ConfigDict({**knobs, "schedule": "stairs", "warmup_steps": knobs.warmup_steps})
+    given = ConfigDict({**knobs, "schedule": "stairs"})
     given.learning_rate = knobs.rates[0] if "rates" in knobs else knobs.learning_rate
     stairs = Stairs(knobs.epochs, knobs.fall_first, knobs.fall_every, knobs.fall_factor)
     return schedules.read(given, section, stairs=stairs)
