@@ -40,6 +40,7 @@ class Utterance:
     activation: float = math.nan
     valence: float = math.nan
     dominance: float = math.nan
+    corpus: str = ""  # which one, where several are joined
 
     @property
     def seconds(self) -> float:

@@ -130,7 +130,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                 self.options.skipped.append({"id": source.utterance.id, "reason": result})
                 continue
             example = asdict(source.utterance)
-            del example["num_samples"]
+            del example["num_samples"], example["corpus"]  # the one is known by the samples, the other later
             yield source.utterance.id, example | {"waveform": result}
         if len(self.options.skipped) == len(sources):
             raise UserError(f"corpus {self.name}: not one of its {len(sources)} utterances can be used; the first: "

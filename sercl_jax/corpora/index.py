@@ -3,7 +3,6 @@
 It is derived from the records, and trusted only while its own digest and the sizes of the shards agree.
 """
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -84,6 +83,6 @@ def _row(example: Any, position: int) -> dict[str, Any]:
 
 
 def _utterance(row: dict[str, Any]) -> Utterance:
-    names = [field.name for field in dataclasses.fields(Utterance)]
-    values: dict[str, Any] = {name: math.nan if row[name] is None else row[name] for name in names}
+    values: dict[str, Any] = {name: math.nan if row[name] is None else row[name]
+                              for name in ("num_samples", *_TEXTS, *_RATINGS)}
     return Utterance(**values)
