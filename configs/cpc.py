@@ -18,7 +18,8 @@ lists the scores to expect. Choices, after the colon and separated by commas:
           pre        CPC pre-trained on pretrain_corpus (or taken from --config.init_from), then the recognizer
           pretrain   the pre-training alone, on corpus
           probe      an SVM on mean and deviation of CPC's context, for corpora with emotion classes
-    corpus=demo|librispeech|iemocap|msp_podcast|emodb|manifest
+    corpus=demo|librispeech|iemocap|msp_podcast|emodb|manifest     iemocap+msp_podcast: several, each tested by
+                               training on the others (--config.eval.tested=iemocap tests that one alone)
     pretrain_corpus=demo_unlabelled|librispeech|...    for setup=pre and all, without init_from
     protocol=auto|session|file|loso|kfold|...          auto: official partition, sessions or speakers, as there are
     runs=5                                             repeats with seeds 0, 1, ...; mean and deviation are reported
@@ -52,6 +53,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.init_from = ""  # workdir of a finished setup=pretrain, for pre, all and probe
 
     config.data = _data(choice["corpus"], "all" if config.setup == "pretrain" else "usual")
+    if "+" in choice["corpus"]:  # each has a section for what differs from config.data
+        config.corpora = config_lib.sections(config_lib.named(choice["corpus"]), "")
     # What setup=pre pre-trains on, unless init_from is given.
     config.pretrain_data = _data(choice["pretrain_corpus"] or ("demo_unlabelled" if demo else "librispeech"), "all")
 
@@ -163,6 +166,7 @@ def _data(corpus: str, labels: str) -> ml_collections.ConfigDict:
         "subset": "",  # such as train-clean-100 of librispeech; "" is what the distribution holds
         "labels": labels,  # classes, such as angry,happy+excited,sad; all; usual: what is customary for the corpus
         "where": "",  # field=pattern, such as sentence=impro*
+        "trim": False,  # leave out digital silence at the ends of utterances?
         "download": True,  # may the corpus be fetched from its site?
         "on_error": "raise",  # or "skip": leave bad audio out, and count it
         "cache_dir": "",  # records and features; "" is $SERCL_CACHE or ~/.cache/sercl_jax (pretrain_data: as data)

@@ -6,11 +6,12 @@
 The first line trains on the embedded synthetic corpus, about three minutes on two CPU cores; the README
 lists the scores to expect. Choices, after the colon and separated by commas:
 
-    corpus=demo|emodb|iemocap|manifest|...     which utterances
+    corpus=demo|emodb|iemocap|manifest|...     which utterances; emodb+ravdess: several, each tested by training on
+                                               the others (--config.eval.tested=ravdess tests that one alone)
     protocol=kfold|loso|session|sentence|disjoint|graphcl|file|auto who is tested on what
     folds=10                                   for kfold, graphcl and disjoint
     training=transductive|inductive            encoder trained on all utterances, or on each fold's training part
-    normalise=global|speaker                   statistics of the training utterances, or of each speaker
+    normalise=global|speaker|corpus            statistics of the training utterances, of each speaker or corpus
     features=is10_librosa|is10|logmel|cpc      low-level descriptors, or CPC's context; joined by +, side by side
     seeds=3,fold_seeds=5                       repeats, all pairs of them
     pooling=A..G|max|mean|sum|soft             Table 7 and Table 5 of the paper
@@ -45,10 +46,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.data.subset = ""  # part of a distribution that has parts
     config.data.labels = "usual"  # classes, such as angry,happy+excited,sad; all; usual: customary for the corpus
     config.data.where = ""  # field=pattern, such as sentence=impro*
+    config.data.trim = False  # leave out digital silence at the ends of utterances?
     config.data.download = True  # may the corpus be fetched from its site?
     config.data.on_error = "raise"  # or "skip": leave bad audio out, and count it
     config.data.cache_dir = ""  # records and features; "" is $SERCL_CACHE or ~/.cache/sercl_jax
     config.data.workers = 0  # processes for decoding and features; 0 is one per CPU
+
+    if "+" in choice["corpus"]:  # each has a section for what differs from config.data
+        config.corpora = config_lib.sections(config_lib.named(choice["corpus"]), "")
 
     config.features = choice["features"]
     config.init_from = ""  # workdir of configs/cpc.py:setup=pretrain, for features=cpc

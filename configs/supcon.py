@@ -59,8 +59,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 def single(choice: dict) -> ml_collections.ConfigDict:
     """The config of one run, unlocked."""
-    names = choice["corpora"].split("+")
-    kind = choice["encoder"] or ("tiny" if names == ["demo"] else "wavlm-base-plus")
+    demo = choice["corpora"] == "demo"
+    kind = choice["encoder"] or ("tiny" if demo else "wavlm-base-plus")
     config = ml_collections.ConfigDict()
     config.method = "supcon"
     config.arm = choice["arm"]  # see above
@@ -69,25 +69,15 @@ def single(choice: dict) -> ml_collections.ConfigDict:
     config.fold_seed = 0  # first seed of the folds
     config.fold_seeds = choice["fold_seeds"]
 
-    config.corpora = ml_collections.ConfigDict()
-    sections = {name: {"corpus": "demo", **changes} for name, changes in HALVES.items()} if names == ["demo"] else {}
-    for number, name in enumerate(names if not sections else (), 1):  # a second manifest is manifest_2
-        sections[name if name not in sections else f"{name}_{number}"] = {"corpus": name}
-    for name, changes in sections.items():
-        config.corpora[name] = ml_collections.ConfigDict({
-            "corpus": "",
-            "manual_dir": "",  # where it is, if not in data.manual_dir
-            "manifest": "",  # CSV or JSON lines, for corpus=manifest
-            "subset": "",  # part of a distribution that has parts
-            "labels": "usual",  # classes, such as angry,happy+excited,sad; all; usual: customary for the corpus
-            "where": "",  # field=pattern, such as sentence=impro*
-            **changes})
-    config.target = choice["target"] or next(iter(sections))  # the one that is tested
+    halves = {name: {"corpus": "demo", **changes} for name, changes in HALVES.items()}
+    config.corpora = config_lib.sections(halves if demo else config_lib.named(choice["corpora"]), "usual")
+    config.target = choice["target"] or next(iter(config.corpora))  # the one that is tested
     config.learn_from = "all"  # or target: the encoder learns from that corpus alone
 
     config.data = ml_collections.ConfigDict()  # what all corpora share
     config.data.manual_dir = ""  # folder with the corpora's archives or unpacked trees
     config.data.allow_outside = False  # may a manifest name files outside its folder?
+    config.data.trim = False  # leave out digital silence at the ends of utterances?
     config.data.download = True  # may a corpus be fetched from its site?
     config.data.on_error = "raise"  # or "skip": leave bad audio out, and count it
     config.data.cache_dir = ""  # records and encodings; "" is $SERCL_CACHE or ~/.cache/sercl_jax

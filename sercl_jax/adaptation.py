@@ -29,7 +29,7 @@ from sercl_jax import (
     workdirs,
 )
 from sercl_jax import config as config_lib
-from sercl_jax.corpora import Corpus
+from sercl_jax.corpora import Corpus, registry
 from sercl_jax.encoders import Params
 from sercl_jax.encodings import Mixture
 from sercl_jax.errors import UserError
@@ -111,7 +111,7 @@ class Adaptation:
                          "seeds": self.seeds, "fold_seeds": self.fold_seeds},
             "seed": config.seed, "labels": list(self.target.labels), **summary, "baselines": [],
             "warnings": [*summary["warnings"], *self._warnings()],
-            "protocol_sheet": sheet, "synthetic": any(part.corpus.name.startswith("demo") for part in self.parts),
+            "protocol_sheet": sheet, "synthetic": any(registry.is_synthetic(part.corpus.name) for part in self.parts),
             **({"similarity": layers} if layers else {}), **({"paper": paper} if paper else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": self.seconds,
                         "evaluate": max(time.monotonic() - started - self.seconds, 0.0)}}

@@ -23,6 +23,7 @@ from sercl_jax import (
     workdirs,
     workers,
 )
+from sercl_jax.corpora import joined, registry
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
 from sercl_jax.protocol_sheet import protocol_sheet
@@ -53,7 +54,7 @@ class Classification:
         # Where test folds hold unknown speakers, the classifier is chosen on unknown speakers, too.
         self.grouped = all(splits.is_speaker_disjoint(self.utterances, folds) for folds in self.folds.values())
         self.source = sources.make(config, bench, store, progress=not quiet)
-        self.warnings: list[str] = list(self.source.warnings)
+        self.warnings: list[str] = [*joined.warnings(self.corpus), *self.source.warnings]
 
     def _fold_seeds(self) -> list[int]:
         return splits.fold_seeds(self.protocol, self.config.fold_seed, self.config.fold_seeds)
@@ -84,7 +85,7 @@ class Classification:
             "warnings": [*summary["warnings"], *self.warnings],
             "baselines": baselines, "probes": extra,
             "protocol_sheet": protocol_sheet(self.utterances, self.folds[config.fold_seed]),
-            "synthetic": config.data.corpus == "demo",
+            "synthetic": registry.is_synthetic(self.corpus.name),
             **({"paper": paper._asdict()} if paper else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": trained,
                         "evaluate": max(spent - trained, 0.0)},

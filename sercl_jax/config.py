@@ -68,6 +68,31 @@ def one_of(key: str, value: str, known: Iterable[str]) -> str:
     return value
 
 
+def sections(corpora: Mapping[str, Mapping[str, Any]], labels: str) -> ml_collections.ConfigDict:
+    """`config.corpora`: a section for each of several corpora; what it leaves empty is as in `config.data`.
+
+    Args:
+      corpora: name of the section -> what it sets, its "corpus" in any case.
+      labels: of all that set none.
+    """
+    return ml_collections.ConfigDict({name: {
+        "corpus": "",
+        "manual_dir": "",  # folder with the corpus' archive, the archive, or the unpacked tree
+        "manifest": "",  # CSV or JSON lines, for corpus=manifest
+        "subset": "",  # part of a distribution that has parts
+        "labels": labels,  # classes, such as angry,happy+excited,sad; all; usual: customary for the corpus
+        "where": "",  # field=pattern, such as sentence=impro*
+        **changes} for name, changes in corpora.items()})
+
+
+def named(corpora: str) -> dict[str, dict[str, Any]]:
+    """Sections for "emodb+ravdess"; a second manifest is called manifest_2."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, name in enumerate(corpora.split("+"), 1):
+        found[name if name not in found else f"{name}_{number}"] = {"corpus": name}
+    return found
+
+
 def base(name: str, argument: str | None) -> ml_collections.ConfigDict:
     """The config that `configs/NAME.py` returns for these choices, unlocked, to build another config on."""
     path = resources.folder("configs") / f"{name}.py"

@@ -148,42 +148,61 @@ def _predict(machine: FittedSvm, x: np.ndarray, fold: Fold) -> np.ndarray:
     return machine.predict(x)
 
 
-def speaker_normalise(x: np.ndarray, utterances: "Sequence[Utterance]") -> tuple[np.ndarray, tuple[str, ...]]:
-    """Standardises each speaker's rows by that speaker's own mean and deviation, labels unseen.
+GROUPS = ("speaker", "corpus")  # whose own statistics may normalise their utterances
+
+
+def group_normalise(x: np.ndarray, utterances: "Sequence[Utterance]",
+                    field: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Standardises each speaker's (or corpus') rows by that speaker's own mean and deviation, labels unseen.
 
     A column that is constant for a speaker becomes 0 (up to rounding) for that speaker. One that varies for a
-    speaker by less than a hundredth of what it does over the corpus (a channel that is silent but for one
+    speaker by less than a hundredth of what it does over all utterances (a channel that is silent but for one
     utterance, say) is divided by that hundredth: it must not outweigh all others.
 
     Args:
       x: [U, D].
+      field: one of GROUPS.
 
     Returns:
-      [U, D], and a warning for speakers whose labelled utterances hold one or two emotions only (their emotion is
-      then what is subtracted), and for speakers with a single utterance (which becomes all zeros).
+      [U, D], and the warnings of `group_warnings`.
 
     Raises:
-      UserError: an utterance has no speaker.
+      UserError: an utterance has no speaker, or no corpus: only joined corpora have names.
     """
-    unknown = [u.id for u in utterances if not u.speaker]
-    if unknown:
-        raise UserError(f"normalise=speaker: {len(unknown)} utterances have no speaker, such as {unknown[0]!r}; "
-                        "add speakers or choose normalise=global.")
-    speakers = np.array([u.speaker for u in utterances])
+    check_groups(utterances, field)
+    groups = np.array([getattr(u, field) for u in utterances])
     normalised = np.empty(x.shape, dtype=np.float64)
     least = 0.01 * np.asarray(x, dtype=np.float64).std(0)
-    for name in np.unique(speakers):
-        rows = np.flatnonzero(speakers == name)
+    for name in np.unique(groups):
+        rows = np.flatnonzero(groups == name)
         mean, scale = standardiser(x[rows])
         normalised[rows] = (x[rows] - mean) / np.maximum(scale, least)
-    return normalised, speaker_warnings(utterances)
+    return normalised, group_warnings(utterances, field)
 
 
-def speaker_warnings(utterances: "Sequence[Utterance]") -> tuple[str, ...]:
-    """What normalising each speaker would erase: see `speaker_normalise`."""
+def check_groups(utterances: "Sequence[Utterance]", field: str) -> None:
+    """Raises `UserError` unless every utterance has a speaker, or a corpus."""
+    unknown = [u.id for u in utterances if not getattr(u, field)]
+    if not unknown:
+        return
+    if field == "corpus":
+        raise UserError("normalise=corpus: is for several corpora, as in corpus=emodb+ravdess; choose "
+                        "normalise=global or speaker.")
+    raise UserError(f"normalise=speaker: {len(unknown)} utterances have no speaker, such as {unknown[0]!r}; "
+                    "add speakers or choose normalise=global.")
+
+
+def group_warnings(utterances: "Sequence[Utterance]", field: str) -> tuple[str, ...]:
+    """What normalising by `field` would erase: warnings of speakers whose labelled utterances hold one or two emotions
+    only (their emotion is then what is subtracted), and of those with a single utterance (which becomes all zeros).
+    """
+    if field != "speaker":
+        return ()
     few, single = [], []
-    for name in sorted({u.speaker for u in utterances}):
-        own = [u for u in utterances if u.speaker == name]
+    by_speaker: dict[str, list[Utterance]] = {}
+    for u in utterances:
+        by_speaker.setdefault(u.speaker, []).append(u)
+    for name, own in sorted(by_speaker.items()):
         emotions = {u.label for u in own} - {""}
         if len(own) == 1:
             single.append(name)

@@ -81,20 +81,20 @@ def statistics(x: np.ndarray, mask: np.ndarray) -> Statistics:
     return Statistics(rows.mean(axis=0).astype(np.float32), std.astype(np.float32))
 
 
-def standardise(nodes: Nodes, rows: np.ndarray, speakers: np.ndarray | None = None) -> np.ndarray:
+def standardise(nodes: Nodes, rows: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
     """Standardised features of all utterances, [U, N, F].
 
     Args:
       nodes: of the whole corpus.
       rows: indices of the training utterances, whose statistics are used.
-      speakers: [U] speaker of each utterance, to standardise each speaker by that speaker's own utterances
+      groups: [U] speaker (or corpus) of each utterance, to standardise each speaker by that speaker's own utterances
         (which uses their unlabelled audio, also the test speakers'); None for the training statistics.
     """
-    if speakers is None:
+    if groups is None:
         return statistics(nodes.x[rows], nodes.mask[rows]).apply(nodes.x, nodes.mask)
     out = np.zeros_like(nodes.x)
-    for speaker in np.unique(speakers):
-        own = np.flatnonzero(speakers == speaker)
+    for group in np.unique(groups):
+        own = np.flatnonzero(groups == group)
         out[own] = statistics(nodes.x[own], nodes.mask[own]).apply(nodes.x[own], nodes.mask[own])
     return out
 

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sercl_jax import checkpoint, corpora, files, intervals, results, train, waveforms, workdirs
+from sercl_jax.corpora import registry
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.models.cpc import CpcSettings, initializer
@@ -119,10 +120,15 @@ def corpus_of(workdir: Path) -> tuple[str, str]:
 
 def overlap(corpus: corpora.Corpus, name: str, key: str) -> tuple[str, ...]:
     """A warning for readers of a result on `corpus` if the pre-training saw that corpus; name and key are its own."""
-    if corpus.key != key and (corpus.name != name or name == "manifest"):  # two manifests are two corpora
+    if corpus.key != key and not (_names(corpus.name) & _names(name)):
         return ()
     return (f"The pre-training saw {name}, too, without labels: tested utterances may be among those that CPC was "
             "trained on (transductive).",)
+
+
+def _names(name: str) -> set[str]:
+    """Of a corpus, or of several that are joined; two manifests are two corpora."""
+    return {part for part in name.split("+") if not part.startswith("manifest")}
 
 
 def load(workdir: Path, seed: int) -> tuple[CpcSettings, Variables]:
@@ -180,7 +186,7 @@ class Pretraining:
             "baselines": [{"name": "untrained", "metrics": _identified(start, speakers),
                            "difference": _identified([a - b for a, b in zip(shares, start, strict=True)], speakers)}],
             "pretraining": _facts(self.recipe, self.corpus, rows, shares, start),
-            "synthetic": self.corpus.name.startswith("demo"),
+            "synthetic": registry.is_synthetic(self.corpus.name),
             "warnings": [text for text in ("" if crowd is None else intervals.cluster_warning(crowd),) if text],
             "seconds": {"features": self.bench.feature_seconds, "train": seconds, "evaluate": 0.0}}
 

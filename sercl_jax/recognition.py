@@ -27,6 +27,7 @@ from sercl_jax import (
     workdirs,
 )
 from sercl_jax import config as config_lib
+from sercl_jax.corpora import joined, registry
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.models.cpc import CpcSettings
@@ -102,7 +103,7 @@ class Recognition:
         self.seconds = 0.0
         self._models: dict[int, Model] = {}  # pre-trained, by seed
         self._told: dict[str, Any] = {}  # of the pre-training, for the report
-        self._warnings: tuple[str, ...] = ()
+        self._warnings: tuple[str, ...] = joined.warnings(self.corpus)
 
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
@@ -120,11 +121,11 @@ class Recognition:
                          "validation": "; ".join(dict.fromkeys(d.words for d in self.divisions)),
                          "seeds": self.seeds, "targets": list(ratings.DIMENSIONS)},
             "seed": self.config.seed, "labels": list(ratings.DIMENSIONS), **summary,
-            "warnings": [*summary["warnings"], *self._warnings],
+            "warnings": [*summary["warnings"], *dict.fromkeys(self._warnings)],
             "baselines": [{"name": name, "metrics": ratings.summarise(theirs)["metrics"],
                            "difference": ratings.compare(found[main], theirs), **_paper(self.corpus.name, name)}
                           for name, theirs in found.items() if name != main],
-            "protocol_sheet": self.sheet, "synthetic": self.corpus.name.startswith("demo"),
+            "protocol_sheet": self.sheet, "synthetic": registry.is_synthetic(self.corpus.name),
             **_paper(self.corpus.name, main), **({"pretraining": self._told} if self._told else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": self.seconds,
                         "evaluate": max(time.monotonic() - started - self.seconds, 0.0)}}
@@ -238,7 +239,7 @@ class Recognition:
     def _given(self, seed: int) -> Model:
         place = Path(self.config.init_from)
         self._told = pretraining.told(place)
-        self._warnings = pretraining.overlap(self.corpus, *pretraining.corpus_of(place))
+        self._warnings += pretraining.overlap(self.corpus, *pretraining.corpus_of(place))
         model = pretraining.load(place, seed)
         if model[0] != self.pretraining.settings:
             self._warnings += (f"config.cpc is another network than that of {place}; the pre-trained one counts.",)
@@ -247,7 +248,7 @@ class Recognition:
     def _pretrain(self) -> Model:
         config = self.config
         corpus = self.bench.pretrain_corpus(config)
-        self._warnings = pretraining.overlap(self.corpus, corpus.name, corpus.key)
+        self._warnings += pretraining.overlap(self.corpus, corpus.name, corpus.key)
         rows, valid, test = pretraining.hold_out(corpus.utterances, config.pretrain.held_out, config.seed)
         trained = pretraining.pretrain(config, corpus, rows, valid, config.seed, self.store, not self.quiet)
         self.seconds += trained.seconds

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sercl_jax import corpora, features, files, functionals, nodes, workers
+from sercl_jax.corpora import joined
 from sercl_jax.errors import UserError
 from sercl_jax.types import Frames
 
@@ -42,9 +43,17 @@ class Workbench:
             self.feature_seconds += time.monotonic() - start
         return self._made[key]
 
-    def corpus(self, config: ConfigDict) -> corpora.Corpus:
-        """The corpus that `config.data` or, of several, `config.target` names; its records are built if missing."""
-        return self._section(config, config.target) if "corpora" in config else self.corpus_of(config.data)
+    def corpus(self, config: ConfigDict) -> corpora.Corpus | joined.Joined:
+        """The corpus that `config.data` names; of several, `config.target` or all of them, joined.
+
+        Records are built if missing.
+        """
+        if "corpora" not in config:
+            return self.corpus_of(config.data)
+        if "target" in config:
+            return self._section(config, config.target)
+        parts = {name: self._section(config, name) for name in config.corpora}
+        return self._once(("joined", *(part.key for part in parts.values())), lambda: joined.join(parts))
 
     def partners(self, config: ConfigDict) -> list[corpora.Corpus]:
         """The corpora of `config.corpora` beside the target."""
@@ -55,7 +64,7 @@ class Workbench:
             raise UserError(f"config.target={name}: is not among the corpora; they are {', '.join(config.corpora)}.")
         own = config.corpora[name]
         data = config.data.copy_and_resolve_references().unlock()
-        data.update({key: value for key, value in own.items() if key != "manual_dir" or value})
+        data.update({key: value for key, value in own.items() if value or key not in data})
         try:
             return self.corpus_of(data)
         except UserError as error:
@@ -68,7 +77,7 @@ class Workbench:
         return self._once(("corpus", data.to_json()), lambda: corpora.load(
             data.corpus, cache_dir=cache_of(data), manual_dir=_path(data.manual_dir),
             manifest=_path(data.manifest), allow_outside=data.allow_outside, subset=data.subset, labels=data.labels,
-            where=data.where, download=data.download,
+            where=data.where, trim=data.trim, download=data.download,
             on_error=data.on_error, workers=data.workers or None, progress=self._progress))
 
     def pretrain_corpus(self, config: ConfigDict) -> corpora.Corpus:
@@ -84,14 +93,13 @@ class Workbench:
 
     def corpus_keys(self, config: ConfigDict) -> dict[str, str]:
         """Names and keys of what an experiment is made of: its corpora, and a pre-training that it starts from."""
-        if "corpora" in config:
+        if "target" in config:
             from sercl_jax import encoders
 
             knobs = config.encoder
-            return {**{name: self._section(config, name).key for name in config.corpora},
-                    "encoder": self._once(("encoder", knobs.kind, knobs.path),
-                                          lambda: encoders.key(knobs.kind, knobs.path))}
-        keys = {config.data.corpus: self.corpus(config).key}
+            return {**self._keys(config), "encoder": self._once(("encoder", knobs.kind, knobs.path),
+                                                                lambda: encoders.key(knobs.kind, knobs.path))}
+        keys = self._keys(config) if "corpora" in config else {config.data.corpus: self.corpus(config).key}
         if config.method == "cpc" and config.setup in ("pre", "all") and not config.init_from:
             name = config.pretrain_data.corpus
             keys[f"{name} (pretrain_data)" if name in keys else name] = self.pretrain_corpus(config).key
@@ -100,6 +108,9 @@ class Workbench:
 
             keys["init_from"] = pretraining.key(Path(config.init_from))
         return keys
+
+    def _keys(self, config: ConfigDict) -> dict[str, str]:
+        return {name: self._section(config, name).key for name in config.corpora}
 
     def frames(self, config: ConfigDict) -> Frames:
         """What `config.features` names, from the cache or computed now; kinds joined by "+" stand side by side."""
@@ -147,6 +158,12 @@ class Workbench:
     def speakers(self, config: ConfigDict) -> np.ndarray:
         """[U] speaker names."""
         return np.array([u.speaker for u in self.corpus(config).utterances])
+
+    def groups(self, config: ConfigDict) -> np.ndarray | None:
+        """[U] who is standardised by the statistics of their own; None where those of the training part count."""
+        if config.normalise == "global":
+            return None
+        return np.array([getattr(u, config.normalise) for u in self.corpus(config).utterances])
 
 
 def side_by_side(parts: Sequence[Frames]) -> Frames:

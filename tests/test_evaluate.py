@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 
 from sercl_jax.classify import FIXED, FittedSvm, SvmSettings, fit_svm
 from sercl_jax.errors import UserError
-from sercl_jax.evaluate import Predictions, compare, evaluate, speaker_normalise, summarise
+from sercl_jax.evaluate import Predictions, compare, evaluate, group_normalise, summarise
 from sercl_jax.splits import Fold, make_folds
 from sercl_jax.types import Utterance
 
@@ -148,11 +148,11 @@ def test_bad_input_is_refused() -> None:
             go(broken, parts=folds[:1])
 
 
-def test_speaker_normalise_is_each_speakers_own_and_unlabelled() -> None:
+def test_group_normalise_is_each_speakers_own_and_unlabelled() -> None:
     utterances, x = corpus()
     x = x.astype(np.float32)
     x[:, 4] = 7
-    ours, warnings = speaker_normalise(x, utterances)
+    ours, warnings = group_normalise(x, utterances, "speaker")
     assert warnings == ()
     for name in {u.speaker for u in utterances}:
         own = [u for u in range(len(utterances)) if utterances[u].speaker == name]
@@ -160,21 +160,22 @@ def test_speaker_normalise_is_each_speakers_own_and_unlabelled() -> None:
         np.testing.assert_allclose(ours[own], expected, atol=1e-9)
         assert (ours[own, 4] == 0).all()
     unlabelled = [dataclasses.replace(u, label="") for u in utterances]
-    np.testing.assert_array_equal(speaker_normalise(x, unlabelled)[0], ours)
+    np.testing.assert_array_equal(group_normalise(x, unlabelled, "speaker")[0], ours)
 
 
-def test_speaker_normalise_warns_where_it_erases_emotion() -> None:
+def test_group_normalise_warns_where_it_erases_emotion() -> None:
     utterances, x = corpus()
     odd = [dataclasses.replace(u, label="sad") if u.speaker == "s2" else u for u in utterances]
     odd.append(Utterance("lone", 1, "sad", speaker="s9"))
-    normalised, (few, single) = speaker_normalise(np.vstack([x, x[:1]]), odd)
+    normalised, (few, single) = group_normalise(np.vstack([x, x[:1]]), odd, "speaker")
     assert "1 speakers have only one or two emotions, such as s2 (sad)" in few
     two = [dataclasses.replace(u, label="sad") if u.speaker == "s3" and u.label == "angry" else u for u in odd]
-    assert "2 speakers have only one or two emotions" in speaker_normalise(np.vstack([x, x[:1]]), two)[1][0]
+    assert "2 speakers have only one or two emotions" in group_normalise(np.vstack([x, x[:1]]), two, "speaker")[1][0]
     assert "1 speakers have a single utterance, such as s9" in single
     assert (normalised[-1] == 0).all()
     with pytest.raises(UserError, match="1 utterances have no speaker, such as 'lone'"):
-        speaker_normalise(np.vstack([x, x[:1]]), [*odd[:-1], dataclasses.replace(odd[-1], speaker="")])
+        group_normalise(np.vstack([x, x[:1]]), [*odd[:-1], dataclasses.replace(odd[-1], speaker="")],
+                        "speaker")
 
 
 def test_a_summary_is_what_scikit_learn_says_of_the_pooled_predictions() -> None:

@@ -15,6 +15,7 @@ class Builder(CorpusBuilder):
     """Synthetic speech: eight voices speak six sentences of no language in seven emotions."""
 
     VERSION = tfds.core.Version("1.0.0")
+    RATING_SCALE = (1.0, 5.0)
 
     def sources(self) -> list[Source]:
         return [_source(speaker, sentence, emotion)

@@ -30,6 +30,7 @@ class Builder(CorpusBuilder):
     """IEMOCAP: all turns. The usual four classes are 5,531 of them, with excited counted as happy."""
 
     VERSION = tfds.core.Version("1.0.0")
+    RATING_SCALE = (1.0, 5.0)
     HOMEPAGE = "https://sail.usc.edu/iemocap/"
     CITATION = ("Busso, Bulut, Lee, Kazemzadeh, Mower, Kim, Chang, Lee, Narayanan: IEMOCAP: interactive emotional "
                 "dyadic motion capture database, Language Resources and Evaluation 42, 2008")

@@ -28,6 +28,7 @@ class Builder(CorpusBuilder):
     """MSP-Podcast: speaking turns from podcasts, the official partitions in `split`."""
 
     VERSION = tfds.core.Version("1.0.0")
+    RATING_SCALE = (1.0, 7.0)
     HOMEPAGE = "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html"
     CITATION = ("Lotfian, Busso: Building naturalistic emotionally balanced speech corpus by retrieving emotional "
                 "speech from existing podcast recordings, IEEE Transactions on Affective Computing 10, 2019")

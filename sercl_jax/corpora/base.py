@@ -72,6 +72,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     CITATION: ClassVar[str] = ""
     USUAL_LABELS: ClassVar[str] = ""  # the classes that papers use (as in `choice.choose`); "" is all
     USUAL_COUNT: ClassVar[int | None] = None  # how many utterances have them, where that is published
+    RATING_SCALE: ClassVar[tuple[float, float] | None] = None  # lowest and highest rating; None: unknown, or unrated
     MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar[str] = "Give the folder or archive as the corpus's site distributes it."
 
     def __init__(self, *, options: Options | None = None, **kwargs: Any):

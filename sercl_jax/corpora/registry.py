@@ -24,6 +24,11 @@ def names() -> tuple[str, ...]:
                         if path.name == f"{path.parent.name}_dataset_builder.py"))
 
 
+def is_synthetic(name: str) -> bool:
+    """Whether a corpus, or one of several joined by "+", is synthetic speech."""
+    return any(part.startswith("demo") for part in name.split("+"))
+
+
 def builder_class(name: str) -> Any:
     """The builder class of a corpus, a subclass of `base.CorpusBuilder`.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from sercl_jax import config as config_lib
+from sercl_jax.evaluate import GROUPS
 from sercl_jax.sources import fixed
 from sercl_jax.sources.cpc import CpcSource
 from sercl_jax.sources.fixed import FUNCTIONALS
@@ -27,7 +28,7 @@ def make(config: ConfigDict, bench: Workbench, store: Path, progress: bool = Tru
       UserError: an unknown name.
     """
     config_lib.one_of("config.embedding", config.embedding, KINDS)
-    config_lib.one_of("normalise", config.normalise, ("global", "speaker"))
+    config_lib.one_of("normalise", config.normalise, ("global", *GROUPS))
     if config.embedding == "lld_statistics":
         return fixed.lld_statistics(config, bench)
     if config.embedding == "frame_statistics":

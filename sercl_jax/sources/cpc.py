@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from sercl_jax import pretraining, representations
 from sercl_jax.errors import UserError
-from sercl_jax.evaluate import speaker_normalise, speaker_warnings
+from sercl_jax.evaluate import GROUPS, check_groups, group_normalise, group_warnings
 from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.sources.source import Final
 from sercl_jax.types import Variables
@@ -33,8 +33,9 @@ class CpcSource:
         self.warnings: tuple[str, ...] = ()
         self._config, self._bench, self._progress = config, bench, progress
         corpus = bench.corpus(config)
-        if config.normalise == "speaker":
-            self.warnings += speaker_warnings(corpus.utterances)
+        if config.normalise in GROUPS:
+            check_groups(corpus.utterances, config.normalise)
+            self.warnings += group_warnings(corpus.utterances, config.normalise)
         if config.embedding == "cpc":
             self.warnings += pretraining.overlap(corpus, *pretraining.corpus_of(Path(config.init_from)))
         found = pretraining.seeds(Path(config.init_from))
@@ -48,8 +49,8 @@ class CpcSource:
         corpus = self._bench.corpus(self._config)
         x = representations.mean_and_deviation(representations.contexts(
             corpus, settings, variables, cache_dir=cache_directory(self._config), progress=self._progress))
-        if self._config.normalise == "speaker":
-            x, _ = speaker_normalise(x, corpus.utterances)
+        if self._config.normalise in GROUPS:
+            x, _ = group_normalise(x, corpus.utterances, self._config.normalise)
         return x
 
     def _model(self, seed: int) -> tuple[CpcSettings, Variables]:

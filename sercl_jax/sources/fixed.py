@@ -4,7 +4,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sercl_jax import nodes, representations
-from sercl_jax.evaluate import speaker_normalise
+from sercl_jax.evaluate import GROUPS, group_normalise
 from sercl_jax.workbench import Workbench
 
 FUNCTIONALS = {"IS10": "openSMILE IS10 + SVM", "ComParE_2016": "openSMILE ComParE + SVM",
@@ -12,7 +12,7 @@ FUNCTIONALS = {"IS10": "openSMILE IS10 + SVM", "ComParE_2016": "openSMILE ComPar
 
 
 class Fixed:
-    """Embeddings [U, D] that are what they are, perhaps standardised for each speaker."""
+    """Embeddings [U, D] that are what they are, perhaps standardised for each speaker or corpus."""
 
     seeded = False
     fitted = False
@@ -22,8 +22,8 @@ class Fixed:
         self.label = label
         self.warnings: tuple[str, ...] = ()
         self._x = x
-        if config.normalise == "speaker":
-            self._x, self.warnings = speaker_normalise(x, bench.corpus(config).utterances)
+        if config.normalise in GROUPS:
+            self._x, self.warnings = group_normalise(x, bench.corpus(config).utterances, config.normalise)
 
     def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
         del rows, seed

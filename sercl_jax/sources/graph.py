@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from sercl_jax import config as config_lib
 from sercl_jax import nodes
 from sercl_jax.errors import UserError
-from sercl_jax.evaluate import speaker_normalise, speaker_warnings
+from sercl_jax.evaluate import GROUPS, check_groups, group_normalise, group_warnings
 from sercl_jax.methods import serugcl
 from sercl_jax.sources.source import Final
 from sercl_jax.types import Variables
@@ -42,13 +42,12 @@ class GraphSource:
         config_lib.one_of("config.encoder.input_block", config.encoder.input_block, ("none", "functionals"))
         if config.encoder.ensemble < 1:
             raise UserError(f"config.encoder.ensemble={config.encoder.ensemble}: at least 1 encoder is needed.")
-        for knob, value, wanted in (("normalise", config.normalise, "speaker"),
-                                    ("config.loss.negatives", config.loss.negatives, "within_group")):
-            if value == wanted and not self._speakers.all():
-                raise UserError(f"{knob}={value}: some utterances of {config.data.corpus} have no speaker; "
-                                "choose another value.")
-        if config.normalise == "speaker":
-            self.warnings = speaker_warnings(self._utterances)
+        if config.loss.negatives == "within_group" and not self._speakers.all():
+            raise UserError(f"config.loss.negatives=within_group: some utterances of {config.data.corpus} have no "
+                            "speaker; choose another value.")
+        if config.normalise in GROUPS:
+            check_groups(self._utterances, config.normalise)
+            self.warnings = group_warnings(self._utterances, config.normalise)
         self.train_seconds = 0.0
 
     @property
@@ -69,8 +68,7 @@ class GraphSource:
         return [seed + ENSEMBLE_STRIDE * member for member in range(self._config.encoder.ensemble)]
 
     def _standardised(self, made: nodes.Nodes, rows: np.ndarray) -> np.ndarray:
-        by_speaker = self._config.normalise == "speaker"
-        return nodes.standardise(made, rows, self._speakers if by_speaker else None)
+        return nodes.standardise(made, rows, self._bench.groups(self._config))
 
     def encoder(self, rows: np.ndarray) -> serugcl.Encoder:
         """Trains and embeds with these rows as the training utterances."""
@@ -105,8 +103,8 @@ class GraphSource:
         if self._config.encoder.input_block == "functionals":
             parts.insert(0, self._bench.own_functionals(self._config))
         x = np.concatenate(parts, axis=1)
-        if self._config.normalise == "speaker" and self._config.eval.speaker_embeddings:
-            x, _ = speaker_normalise(x, self._utterances)
+        if self._config.normalise in GROUPS and self._config.eval.speaker_embeddings:
+            x, _ = group_normalise(x, self._utterances, self._config.normalise)
         return x
 
     def final(self, seed: int) -> Final:
