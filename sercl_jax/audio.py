@@ -1,6 +1,7 @@
 """Any audio file -> 16 kHz mono int16, or a `UserError` that says what is wrong with it."""
 
 import io
+import math
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -78,6 +79,27 @@ def to_int16(waveform: np.ndarray) -> np.ndarray:
     if not np.isfinite(waveform).all():
         raise UserError("The waveform holds NaN or infinite samples; mend the recording.")
     return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+
+
+def silence(waveform: np.ndarray) -> tuple[int, int]:
+    """How many samples at the beginning and at the end of a waveform [S] are 0, which is digital silence."""
+    sound = np.flatnonzero(waveform)
+    return (len(waveform), len(waveform)) if not len(sound) else (int(sound[0]), len(waveform) - 1 - int(sound[-1]))
+
+
+def trimmed(samples: int, leading: int, trailing: int) -> tuple[int, int]:
+    """What is left without the digital silence at both ends, but 25 ms at least.
+
+    Args:
+      samples: the length of the waveform.
+      leading, trailing: as `silence` counts them.
+
+    Returns:
+      The first sample that stays, and how many do.
+    """
+    shortest = math.ceil(SHORTEST * SAMPLE_RATE)
+    length = max(samples - leading - trailing, min(shortest, samples))
+    return min(leading, samples - length), length
 
 
 def seconds(source: Path) -> float:

@@ -17,7 +17,8 @@ NAMES = registry.names()
 
 def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest: Path | None = None,
          allow_outside: bool = False, subset: str = "", labels: str = "usual", where: str = "",
-         download: bool = True, on_error: str = "raise", workers: int | None = None, progress: bool = True) -> Corpus:
+         trim: bool = False, download: bool = True, on_error: str = "raise", workers: int | None = None,
+         progress: bool = True) -> Corpus:
     """Opens a corpus, building its records first if they are missing.
 
     A build is locked between processes, atomic, and clears what killed builds left behind.
@@ -31,6 +32,7 @@ def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest
       subset: which part of the distribution, for corpora that have parts (`librispeech`: "train-clean-100",
         "dev-clean+test-clean"); "" for all that is there.
       labels, where: which of its utterances and classes, as in `choice.choose`.
+      trim: whether to leave out digital silence (samples that are 0) at both ends of every utterance, down to 25 ms.
       download: whether a corpus that is not in `manual_dir` may be fetched from its site.
       on_error: "raise" stops at the first unusable audio file; "skip" leaves such utterances out, and lists them
         in `skipped.json` beside the records.
@@ -55,4 +57,4 @@ def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest
     configuration = builder_class.configuration(building.Request(
         options=options, records=records / name, manifest=manifest, allow_outside=allow_outside, subset=subset))
     directory = building.ensure(builder_class, records, configuration, options)
-    return choice.choose(reader.open_corpus(name, directory), labels, where)
+    return choice.choose(reader.open_corpus(name, directory, trim), labels, where)

@@ -52,7 +52,8 @@ def choose(corpus: Corpus, labels: str = "usual", where: str = "") -> Corpus:
     return dataclasses.replace(
         corpus, key=files.digest([corpus.key, [[utterance.id, utterance.label] for utterance in utterances]]),
         labels=tuple(sorted({utterance.label for utterance in utterances} - {""})), utterances=utterances,
-        positions=tuple(corpus.positions[position] for position in kept))
+        positions=tuple(corpus.positions[position] for position in kept),
+        starts=tuple(corpus.starts[position] for position in kept) if corpus.starts else ())
 
 
 def _classes(corpus: Corpus, labels: str) -> dict[str, str] | None:

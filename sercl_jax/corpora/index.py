@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sercl_jax import files
+from sercl_jax import audio, files
 from sercl_jax.types import Utterance
 
 FILE = "utterances.json"
@@ -24,11 +24,16 @@ _RATINGS = ("activation", "valence", "dominance")
 
 @dataclass(frozen=True)
 class Index:
-    """Utterances sorted by id, the row of each in the records, and the name of it all."""
+    """Utterances sorted by id, the row of each in the records, and the name of it all.
+
+    `silence` has the numbers of samples at the beginning and at the end of each that are 0; () if the index was
+    written before they were counted.
+    """
 
     utterances: tuple[Utterance, ...]
     positions: tuple[int, ...]
     key: str
+    silence: tuple[tuple[int, int], ...] = ()
 
 
 def open_records(directory: Path) -> Any:
@@ -48,7 +53,7 @@ def write(directory: Path, name: str, version: str) -> int:
     rows = sorted((_row(records[position], position) for position in range(len(records))),
                   key=lambda row: row["id"])
     content = {"name": name, "version": version,
-               "content": files.digest([{**row, "position": 0} for row in rows])}
+               "content": files.digest([_content(row) for row in rows])}
     value = {"key": files.digest(content), "shards": _shards(directory), "digest": files.digest(rows),
              "utterances": rows}
     files.write_json(directory / FILE, value)
@@ -63,7 +68,8 @@ def read(directory: Path) -> Index | None:
         if value["shards"] != _shards(directory) or value["digest"] != files.digest(rows):
             return None
         return Index(utterances=tuple(_utterance(row) for row in rows),
-                     positions=tuple(row["position"] for row in rows), key=value["key"])
+                     positions=tuple(row["position"] for row in rows), key=value["key"],
+                     silence=tuple((row["silence"][0], row["silence"][1]) for row in rows if "silence" in row))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -79,7 +85,12 @@ def _row(example: Any, position: int) -> dict[str, Any]:
     # JSON has no NaN.
     row |= {name: None if math.isnan(example[name]) else float(example[name]) for name in _RATINGS}
     return row | {"num_samples": len(waveform), "sha256": hashlib.sha256(waveform.tobytes()).hexdigest()[:16],
-                  "position": position}
+                  "silence": list(audio.silence(waveform)), "position": position}
+
+
+def _content(row: dict[str, Any]) -> dict[str, Any]:
+    """What names the corpus: not the order of the records, nor what follows from the samples."""
+    return {**{name: value for name, value in row.items() if name != "silence"}, "position": 0}
 
 
 def _utterance(row: dict[str, Any]) -> Utterance:

@@ -1,11 +1,12 @@
 """A corpus whose records are built."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sercl_jax import audio, files
 from sercl_jax.corpora import index
 from sercl_jax.errors import UserError
 from sercl_jax.types import Utterance
@@ -25,6 +26,7 @@ class Corpus:
       labels: the emotions that occur, in alphabetical order.
       utterances: U utterances, sorted by id.
       positions: [U] row of each utterance in the records, whose order is TFDS's.
+      starts: [U] first sample of each that is used, where digital silence was trimmed; () if none was.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Corpus:
     labels: tuple[str, ...]
     utterances: tuple[Utterance, ...]
     positions: tuple[int, ...]
+    starts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -50,7 +53,8 @@ class Corpus:
             raise UserError(f"{self.directory}: the records are damaged ({error}); {cure}.") from error
         if example["id"].decode() != self.utterances[u].id:
             raise UserError(f"{self.directory}: the records do not match {index.FILE}; {cure}.")
-        return example["waveform"]
+        samples = example["waveform"]
+        return samples[self.starts[u]:][:self.utterances[u].num_samples] if self.starts else samples
 
     def _records(self) -> Any:
         if "_opened" not in self.__dict__:
@@ -64,11 +68,33 @@ class Corpus:
         self.__dict__.update(state)
 
 
-def open_corpus(name: str, directory: Path) -> Corpus:
-    """Opens built records; their index must be intact (`index.read` says whether it is)."""
+def open_corpus(name: str, directory: Path, trim: bool = False) -> Corpus:
+    """Opens built records; their index must be intact (`index.read` says whether it is).
+
+    Args:
+      name: of the corpus.
+      directory: of the records.
+      trim: whether digital silence (samples that are 0) at the beginning and the end of every utterance is left out;
+        at least 25 ms stay. The key changes if anything was.
+    """
     content = index.read(directory)
     if content is None:
         raise UserError(f"{directory}: the records are incomplete; remove the folder and run again.")
     labels = tuple(sorted({utterance.label for utterance in content.utterances} - {""}))
-    return Corpus(name=name, directory=directory, key=content.key, labels=labels,
-                  utterances=content.utterances, positions=content.positions)
+    corpus = Corpus(name=name, directory=directory, key=content.key, labels=labels,
+                    utterances=content.utterances, positions=content.positions)
+    return _trimmed(corpus, content.silence) if trim else corpus
+
+
+def _trimmed(corpus: Corpus, silence: tuple[tuple[int, int], ...]) -> Corpus:
+    if len(silence) != len(corpus):
+        raise UserError(f"{corpus.directory}: the records do not tell where silence is; remove the folder, and the "
+                        "next run builds it again.")
+    kept = [audio.trimmed(utterance.num_samples, *edges)
+            for utterance, edges in zip(corpus.utterances, silence, strict=True)]
+    utterances = tuple(replace(utterance, num_samples=length) if length < utterance.num_samples else utterance
+                       for utterance, (_, length) in zip(corpus.utterances, kept, strict=True))
+    if utterances == corpus.utterances:  # the same objects, so that unknown ratings (NaN) count as equal
+        return corpus
+    return replace(corpus, key=files.digest(["trimmed", corpus.key, kept]), utterances=utterances,
+                   starts=tuple(start for start, _ in kept))
