@@ -7,13 +7,15 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from sercl_jax.errors import UserError
+
+_compact = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 @contextlib.contextmanager
@@ -108,5 +110,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def digest(value: Any) -> str:
     """A short stable name for JSON-like data: 16 hexadecimal digits of its SHA-256."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_compact.encode(value).encode()).hexdigest()[:16]
+
+
+def digest_rows(rows: Iterable[Any]) -> str:
+    """`digest(list(rows))`, with one row in memory at a time."""
+    hashed = hashlib.sha256(b"[")
+    for number, row in enumerate(rows):
+        hashed.update(f"{',' if number else ''}{_compact.encode(row)}".encode())
+    hashed.update(b"]")
+    return hashed.hexdigest()[:16]

@@ -24,7 +24,7 @@ Batch = Mapping[str, Any]
 Metrics = dict[str, tuple["jax.Array", "jax.Array"]]  # name -> (sum, count), so that they add up over steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """What is known of one utterance, but for its samples. Empty text means unknown, NaN a missing rating."""
 

@@ -1,6 +1,9 @@
 """A user's own corpus, listed in a CSV or JSON-lines file."""
 
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -35,16 +38,21 @@ class Builder(CorpusBuilder):
         return self.builder_config.sources
 
 
-def _digest(sources: list[Source]) -> str:
+def _digest(sources: Iterable[Source]) -> str:
     """Changes with any entry, and with the place, size or time of any audio file.
 
     The time of the last change of status is in it because copying tools may restore the time of modification.
     """
-    rows = []
+    return files.digest_rows(_states(sources))
+
+
+def _states(sources: Iterable[Source]) -> Iterator[list[Any]]:
     for source in sources:
-        state = source.path.stat()
-        known = source.utterance
+        try:
+            state = os.stat(source.file)
+        except OSError as error:  # it was there when the manifest was read
+            raise UserError(f"{source}: cannot be read ({error.strerror}); run again when nothing changes the "
+                            "folder.") from error
         # repr keeps NaN, which JSON would refuse.
-        rows.append([repr(known), str(source.path), source.start, source.end, state.st_size, state.st_mtime_ns,
-                     state.st_ctime_ns])
-    return files.digest(rows)
+        yield [repr(source.utterance), source.file, source.start, source.end, state.st_size, state.st_mtime_ns,
+               state.st_ctime_ns]

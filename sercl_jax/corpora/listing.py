@@ -3,18 +3,21 @@
 Columns (CSV) or keys (JSON lines): `path, label, speaker`, and optionally `id, session, split, fold, text, gender,
 activation, valence, dominance, start, end`. `path` is relative to the manifest; `start` and `end` are seconds.
 Empty cells (JSON: null) mean unknown.
+
+A manifest may list millions: it is read as a stream, a line costs one look at its file, and words that repeat are
+kept once.
 """
 
 import csv
 import difflib
-import io
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from sys import intern
 
 from sercl_jax.corpora.labels import canonical
+from sercl_jax.corpora.places import Places
 from sercl_jax.corpora.source import Source
 from sercl_jax.errors import UserError
 from sercl_jax.types import Utterance
@@ -29,18 +32,20 @@ _GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female",
             "m": "male", "male": "male", "man": "male"}
 
 
-@dataclass(frozen=True)
 class _Row:
     """Cells of one line, by column; what is absent is empty."""
 
-    cells: dict[str, str]
-    place: str  # "my.csv, line 3"
+    __slots__ = ("cells", "place")
+
+    def __init__(self, cells: dict[str, str], place: str):
+        self.cells = cells
+        self.place = place  # "my.csv, line 3"
 
     def text(self, column: str) -> str:
         return self.cells.get(column, "")
 
     def number(self, column: str) -> float | None:
-        cell = self.text(column)
+        cell = self.cells.get(column)
         if not cell:
             return None
         try:
@@ -58,54 +63,68 @@ def read(manifest: Path, *, allow_outside: bool = False) -> list[Source]:
 
     Args:
       manifest: a CSV file (comma, semicolon or tab; UTF-8) or a JSON-lines file.
-      allow_outside: whether audio may lie outside the manifest's folder.
+      allow_outside: whether audio may lie outside the manifest's folder, be it by its path or through links.
 
     Raises:
       UserError: names file, line and column of whatever cannot be used.
     """
-    rows = list(_rows(manifest, _content(manifest)))
-    if not rows:
-        raise UserError(f"{manifest}: lists no utterances; add lines with {', '.join(REQUIRED)}.")
-    folder = manifest.resolve().parent
+    places = Places(manifest.resolve().parent, allow_outside)
     seen: dict[str, str] = {}
     sources = []
-    for row in rows:
-        source = _source(row, folder, allow_outside)
+    for row in _rows(manifest):
+        source = _source(row, places)
         known = source.utterance.id
         if known in seen:
             raise UserError(f"{row.place}, column id: {known!r} is already the id of {seen[known]}; ids must differ "
                             "(without an id column the path, and start and end if given, are the id).")
         seen[known] = row.place
         sources.append(source)
+    if not sources:
+        raise UserError(f"{manifest}: lists no utterances; add lines with {', '.join(REQUIRED)}.")
     return sources
 
 
-def _content(manifest: Path) -> str:
+def _rows(manifest: Path) -> Iterator[_Row]:
+    first = next((line for line in _lines(manifest, "") if line.strip()), "")
+    if first.lstrip()[:1] in ("{", "["):
+        return _json_rows(manifest, _lines(manifest, "\n"))
+    return _csv_rows(manifest, _lines(manifest, ""), first)
+
+
+def _lines(manifest: Path, newline: str) -> Iterator[str]:
+    """The lines with their ends; `newline` is `open`'s."""
     try:
-        data = manifest.read_bytes()
+        with manifest.open(encoding="utf-8-sig", newline=newline) as file:
+            for number, line in enumerate(file, start=1):
+                if "\0" in line:
+                    raise UserError(f"{manifest}, line {number}: has a NUL character; save the manifest as UTF-8 "
+                                    "text.")
+                yield line
+    except UnicodeDecodeError as error:
+        raise UserError(f"{manifest}, line {_undecodable(manifest)}: is not UTF-8 text; save the manifest as "
+                        "UTF-8.") from error
     except OSError as error:
         raise UserError(f"{manifest}: the manifest cannot be read ({error.strerror}); check its path.") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[:error.start].count(b"\n") + 1
-        raise UserError(f"{manifest}, line {line}: is not UTF-8 text; save the manifest as UTF-8.") from error
-    if "\0" in text:
-        raise UserError(f"{manifest}, line {text[:text.index(chr(0))].count(chr(10)) + 1}: has a NUL character; save "
-                        "the manifest as UTF-8 text.")
-    return text
 
 
-def _rows(manifest: Path, text: str) -> Iterator[_Row]:
-    return _json_rows(manifest, text) if text.lstrip()[:1] in ("{", "[") else _csv_rows(manifest, text)
+def _undecodable(manifest: Path) -> int:
+    """The first line that is not UTF-8. No other character has the byte of a line's end within it."""
+    with manifest.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
-def _csv_rows(manifest: Path, text: str) -> Iterator[_Row]:
-    first = next((line for line in text.splitlines() if line.strip()), "")
+def _csv_rows(manifest: Path, lines: Iterable[str], first: str) -> Iterator[_Row]:
     # The delimiter is the one that yields the most columns we know.
-    delimiter = max(_DELIMITERS, key=lambda d: sum(cell.strip(' "').lower() in COLUMNS for cell in first.split(d)))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    delimiter = max(_DELIMITERS, key=lambda d: sum(cell.strip(' "').lower() in COLUMNS
+                                                   for cell in first.strip("\r\n").split(d)))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
+    decimals: list[str] = []
     try:
         for cells in reader:
             place = f"{manifest}, line {reader.line_num}"
@@ -115,33 +134,41 @@ def _csv_rows(manifest: Path, text: str) -> Iterator[_Row]:
             if header is None:
                 header = [cell.lower() for cell in cells]
                 _check_columns(header, place)
+                if delimiter != ",":  # a spreadsheet with decimal commas
+                    decimals = [name for name in (*RATINGS, *TIMES) if name in header]
                 continue
             if len(cells) != len(header):
                 raise UserError(f"{place}: has {len(cells)} cells where the header has {len(header)} columns; "
                                 f"quote cells that contain {delimiter!r}.")
             row = dict(zip(header, cells, strict=True))
-            if delimiter != ",":  # a spreadsheet with decimal commas
-                row |= {name: row[name].replace(",", ".") for name in (*RATINGS, *TIMES) if name in row}
+            for name in decimals:
+                row[name] = row[name].replace(",", ".")
             yield _Row(row, place)
     except csv.Error as error:
         raise UserError(f"{manifest}, line {reader.line_num}: is not CSV ({error}); check its quotes.") from error
 
 
-def _json_rows(manifest: Path, text: str) -> Iterator[_Row]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _json_rows(manifest: Path, lines: Iterable[str]) -> Iterator[_Row]:
+    checked: set[tuple[str, ...]] = set()  # most lines have the same keys
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         place = f"{manifest}, line {number}"
         try:
             value = json.loads(line)
-        except ValueError as error:
+            if "\\u" in line:
+                json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no character
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{place}: is not JSON ({error}); write one object per line.") from error
         if not isinstance(value, dict):
             raise UserError(f"{place}: is not a JSON object; write one object per line: "
                             '{"path": "a.wav", "label": "angry", "speaker": "1"}')
-        _check_columns([key.lower() for key in value], place)
+        if (keys := tuple(value)) not in checked:
+            _check_columns([key.lower() for key in keys], place)
+            checked.add(keys)
         for key, cell in value.items():
-            if key.lower() in COLUMNS and (isinstance(cell, bool) or not isinstance(cell, str | int | float | None)):
+            if not isinstance(cell, str) and key.lower() in COLUMNS and (
+                    isinstance(cell, bool) or not isinstance(cell, int | float | None)):
                 raise UserError(f"{place}, column {key}: {json.dumps(cell)} is neither text, a number nor null.")
         yield _Row({key.lower(): "" if cell is None else str(cell).strip() for key, cell in value.items()}, place)
 
@@ -152,16 +179,17 @@ def _check_columns(found: list[str], place: str) -> None:
             raise UserError(f"{place}: the column {column!r} is missing; found {', '.join(found)}. Leave its cells "
                             "empty if it is unknown.")
     for column in found:
-        if found.count(column) > 1 and column in COLUMNS:
-            raise UserError(f"{place}: the column {column!r} is there twice; remove one.")
-        near = difflib.get_close_matches(column, set(COLUMNS) - set(found), n=1, cutoff=0.8)
-        if column not in COLUMNS and near:
+        if column in COLUMNS:
+            if found.count(column) > 1:
+                raise UserError(f"{place}: the column {column!r} is there twice; remove one.")
+        elif near := difflib.get_close_matches(column, set(COLUMNS) - set(found), n=1, cutoff=0.8):
             raise UserError(f"{place}: the column {column!r} is unknown; did you mean {near[0]!r}? Rename it so, or "
                             "otherwise.")
 
 
-def _source(row: _Row, folder: Path, allow_outside: bool) -> Source:
-    path = _audio_path(row, folder, allow_outside)
+def _source(row: _Row, places: Places) -> Source:
+    given = row.text("path")
+    file = places.find(given, row.place)
     start, end = row.number("start"), row.number("end")
     if start is not None and start < 0:
         raise UserError(f"{row.place}, column start: {start:g} s is negative; seconds count from "
@@ -170,28 +198,9 @@ def _source(row: _Row, folder: Path, allow_outside: bool) -> Source:
         raise UserError(f"{row.place}, column end: {end:g} s is not after the start ({start or 0.0:g} s); correct "
                         "start and end.")
     segment = "" if start is None and end is None else f"#{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
-    ratings = {name: row.number(name) for name in RATINGS}
-    utterance = Utterance(
-        id=row.text("id") or row.text("path") + segment, num_samples=0, label=canonical(row.text("label")),
-        speaker=row.text("speaker"), session=row.text("session"), sentence=row.text("text"),
-        gender=_gender(row), split=row.text("split"), fold=row.text("fold"),
-        **{name: math.nan if value is None else value for name, value in ratings.items()})
-    return Source(utterance, path=path, start=start, end=end, origin=row.place)
-
-
-def _audio_path(row: _Row, folder: Path, allow_outside: bool) -> Path:
-    given = row.text("path")
-    if not given:
-        raise UserError(f"{row.place}, column path: is empty; give the audio file.")
-    path = (folder / given).resolve()
-    if not allow_outside and not path.is_relative_to(folder):
-        raise UserError(f"{row.place}, column path: {given!r} leads outside the manifest's folder; move the audio "
-                        "there, or allow it with --config.data.allow_outside=True.")
-    if not path.is_file():
-        raise UserError(f"{row.place}, column path: there is no audio file {path}; paths are "
-                        "relative to the manifest.")
-    return path
-
-
-def _gender(row: _Row) -> str:
-    return _GENDERS.get(row.text("gender").lower(), "")
+    return Source(Utterance(
+        row.text("id") or given + segment, 0, intern(canonical(row.text("label"))), intern(row.text("speaker")),
+        intern(row.text("session")), intern(row.text("text")), _GENDERS.get(row.text("gender").lower(), ""),
+        intern(row.text("split")), intern(row.text("fold")),
+        *(math.nan if (value := row.number(name)) is None else value for name in RATINGS)),
+        file=file, start=start, end=end, origin=row.place)

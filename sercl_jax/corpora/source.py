@@ -13,13 +13,13 @@ from sercl_jax.types import SAMPLE_RATE, Utterance
 _FLAC_RATIO = 2  # samples take about twice what FLAC makes of speech
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
-    """What is known of an utterance, and where its audio is.
+    """What is known of an utterance, and where its audio is. A corpus may have millions, so it is small.
 
     Attributes:
       utterance: its `num_samples` is the estimate by the file's header, until the audio is decoded.
-      path: the audio file, or the archive that holds it; None if it is synthesised.
+      file: path of the audio file, or of the archive that holds it; "" if it is synthesised.
       member: its name in the archive.
       size: bytes of a member.
       offset: where a member of a tar archive begins, in bytes.
@@ -28,7 +28,7 @@ class Source:
     """
 
     utterance: Utterance
-    path: Path | None = None
+    file: str = ""
     member: str | None = None
     start: float | None = None
     end: float | None = None
@@ -39,26 +39,32 @@ class Source:
     @classmethod
     def of(cls, utterance: Utterance, entry: Entry) -> "Source":
         """An utterance that is one file of a distribution."""
-        return cls(utterance, path=entry.path, member=entry.member, size=entry.size, offset=entry.offset)
+        return cls(utterance, file=str(entry.path), member=entry.member, size=entry.size, offset=entry.offset)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None if the utterance is synthesised."""
+        return Path(self.file) if self.file else None
 
     def __str__(self) -> str:
-        place = f"{self.path}:{self.member}" if self.member else str(self.path or self.utterance.id)
+        place = f"{self.file}:{self.member}" if self.member else self.file or self.utterance.id
         return f"{place} ({self.origin})" if self.origin else place
 
     def decode(self) -> np.ndarray:
         """[S] int16 at 16 kHz; raises `UserError` as `audio.decode` does."""
-        assert self.path is not None, "a builder that synthesises overrides `waveform`"
-        content: Path | bytes = self.path
+        path = self.path
+        assert path is not None, "a builder that synthesises overrides `waveform`"
+        content: Path | bytes = path
         if self.member is not None:
-            content = archives.read(self.path, self.member, self.offset, self.size)
+            content = archives.read(path, self.member, self.offset, self.size)
         return audio.decode(content, name=str(self), start=self.start, end=self.end)
 
     def estimated_bytes(self) -> int:
         """How large its record will be, by the file's header; by its size, if it is in an archive."""
         if self.member is not None:
             return self.size * (_FLAC_RATIO if self.member.lower().endswith(".flac") else 1)
-        if self.utterance.num_samples or self.path is None:
+        if self.utterance.num_samples or not self.file:
             return 2 * self.utterance.num_samples
-        length = audio.seconds(self.path)
+        length = audio.seconds(Path(self.file))
         start, end = self.start or 0.0, length if self.end is None else self.end
         return int(2 * SAMPLE_RATE * max(0.0, min(end, length) - start))
