@@ -119,8 +119,6 @@ def test_an_index_that_does_not_tell(tmp_path):
     manifest = write(tmp_path / "data")
     corpus = load(manifest)
     path = corpus.directory / index.FILE
-    import json
-
     value = json.loads(path.read_text(encoding="utf-8"))
     for row in value["utterances"]:
         del row["silence"]
