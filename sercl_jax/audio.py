@@ -2,7 +2,8 @@
 
 import io
 import math
-import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,17 +11,40 @@ import numpy as np
 import soundfile
 import soxr
 
+from sercl_jax import containers
 from sercl_jax.errors import UserError
 from sercl_jax.types import SAMPLE_RATE
 
 SHORTEST = 0.025  # seconds; one analysis window
 # A segment may end this long after its file does: annotations are rounded.
 END_TOLERANCE = 0.05  # seconds
-# Programs that write to a pipe cannot know the length and put a size at least this large, or 0.
-_UNKNOWN_SIZE = 0x7FFFF000
-_OGG_END_OF_STREAM = 0x04
-_OGG_PAGE = 65_307  # bytes, the largest possible
+_UNKNOWN_LENGTH = 1 << 62  # samples; libsndfile says that there are more where the header does not tell
+_BLOCK = 1 << 18  # samples of every channel that are read at once
 _CURE = "mend or remove it, or leave such files out with on_error=skip"
+
+
+class _Straight(soundfile.SoundFile):
+    """Reads on without the seek that soundfile makes after every block, which FLAC of unknown length refuses."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Audio as its file holds it, but for the channels, which are averaged.
+
+    Attributes:
+      samples: [S] float64 in [-1, 1] (beyond it for float files), finite.
+      rate: Hz.
+      channels: how many there were.
+      encoding: such as "WAV PCM_16".
+    """
+
+    samples: np.ndarray
+    rate: int
+    channels: int
+    encoding: str
 
 
 def decode(source: Path | bytes, *, name: str | None = None, start: float | None = None,
@@ -42,19 +66,34 @@ def decode(source: Path | bytes, *, name: str | None = None, start: float | None
       UserError: it is missing, empty, truncated, not audio, silent, shorter than 25 ms, or holds NaN or infinite
         samples, or the segment lies outside it.
     """
-    name = str(source) if name is None and isinstance(source, Path) else name or "audio"
+    name = _name(source, name)
+    return standard(read(source, name=name, start=start, end=end), name)
+
+
+def read(source: Path | bytes, *, name: str | None = None, start: float | None = None, end: float | None = None,
+         observe: Callable[[np.ndarray], None] | None = None) -> Recording:
+    """Reads one utterance at its own sampling rate; arguments and errors are those of `decode`.
+
+    Args:
+      observe: is called with the samples of all channels, [s, channels] float64, some at a time.
+    """
+    name = _name(source, name)
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-            _check_complete(file, name)
-            samples, rate = _samples(file, name, start, end)
+            if not file.seek(0, io.SEEK_END):
+                raise UserError(f"{name}: the file is empty (0 bytes); {_CURE}.")
+            if missing := containers.lacking(file):
+                raise UserError(f"{name}: is truncated ({missing}); {_CURE}.")
+            return _recording(file, name, start, end, observe)
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({error.strerror}); {_CURE}.") from error
-    if not np.isfinite(samples).all():
-        bad = int(np.count_nonzero(~np.isfinite(samples)))
-        raise UserError(f"{name}: {bad} samples are NaN or infinite; {_CURE}.")
-    mono = samples.mean(axis=1)
-    if rate != SAMPLE_RATE and len(mono):
-        mono = soxr.resample(mono, rate, SAMPLE_RATE)
+
+
+def standard(recording: Recording, name: str) -> np.ndarray:
+    """A recording as records hold it, [S] int16 at 16 kHz; errors are those of `decode`."""
+    mono = recording.samples
+    if recording.rate != SAMPLE_RATE and len(mono):
+        mono = soxr.resample(mono, recording.rate, SAMPLE_RATE)
     if len(mono) < SHORTEST * SAMPLE_RATE:
         raise UserError(f"{name}: lasts {1000 * len(mono) / SAMPLE_RATE:.1f} ms, less than one analysis window "
                         f"({1000 * SHORTEST:.0f} ms); {_CURE}.")
@@ -110,48 +149,41 @@ def seconds(source: Path) -> float:
         return 0.0  # `decode` will say what is wrong with it
 
 
-def _samples(content: BinaryIO, name: str, start: float | None, end: float | None) -> tuple[np.ndarray, int]:
-    """[S, channels] float64 in [-1, 1] (beyond it for float files), and the sampling rate in Hz."""
+def _name(source: Path | bytes, name: str | None) -> str:
+    return str(source) if name is None and isinstance(source, Path) else name or "audio"
+
+
+def _recording(content: BinaryIO, name: str, start: float | None, end: float | None,
+               observe: Callable[[np.ndarray], None] | None) -> Recording:
+    blocks, bad = [np.zeros(0)], 0
     try:
-        with soundfile.SoundFile(content) as file:
-            rate, total = file.samplerate, file.frames
-            first = 0 if start is None else round(start * rate)
-            last = total if end is None else round(end * rate)
-            if first >= total > 0 or last > total + END_TOLERANCE * rate:
-                raise UserError(f"{name}: the segment {0 if start is None else start:g}-"
-                                f"{total / rate if end is None else end:g} s lies outside the file, which lasts "
-                                f"{total / rate:.3f} s; correct its start and end.")
-            last = min(last, total)
+        with _Straight(content) as file:
+            first, last = _segment(name, start, end, file.frames, file.samplerate)
             file.seek(first)
-            samples = file.read(last - first, dtype="float64", always_2d=True)
+            wanted = last - first
+            while wanted and len(block := file.read(min(_BLOCK, wanted), dtype="float64", always_2d=True)):
+                wanted -= len(block)
+                bad += np.count_nonzero(~np.isfinite(block))
+                blocks.append(block.mean(axis=1))
+                if observe:
+                    observe(block)
+            facts = file.samplerate, file.channels, f"{file.format} {file.subtype}"
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise UserError(f"{name}: is not audio that soundfile can read, or is damaged ({error}); {_CURE}.") from error
-    if len(samples) < last - first:
+    samples = np.concatenate(blocks)
+    if wanted and last < _UNKNOWN_LENGTH:
         raise UserError(f"{name}: is truncated ({len(samples)} of {last - first} samples can be read); {_CURE}.")
-    return samples, rate
+    if bad:
+        raise UserError(f"{name}: {bad} samples are NaN or infinite; {_CURE}.")
+    return Recording(samples, *facts)
 
 
-def _check_complete(file: BinaryIO, name: str) -> None:
-    """Raises for empty files, and WAV and Ogg files that end too early, which libsndfile reads without a word."""
-    size = file.seek(0, io.SEEK_END)
-    if not size:
-        raise UserError(f"{name}: the file is empty (0 bytes); {_CURE}.")
-    file.seek(0)
-    head = file.read(12)
-    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-        while len(header := file.read(8)) == 8:
-            chunk, length = struct.unpack("<4sI", header)
-            if chunk == b"data":
-                there = size - file.tell()
-                if there < length < _UNKNOWN_SIZE:
-                    raise UserError(f"{name}: is truncated (its header promises {length} bytes of samples, {there} "
-                                    f"are there); {_CURE}.")
-                break
-            file.seek(length + length % 2, io.SEEK_CUR)
-    elif head[:4] == b"OggS":
-        file.seek(max(0, size - _OGG_PAGE))
-        tail = file.read()
-        page = tail.rfind(b"OggS")
-        if page < 0 or len(tail) < page + 6 or not tail[page + 5] & _OGG_END_OF_STREAM:
-            raise UserError(f"{name}: is truncated (its last Ogg page is not marked as the end); {_CURE}.")
-    file.seek(0)
+def _segment(name: str, start: float | None, end: float | None, total: int, rate: int) -> tuple[int, int]:
+    """The first sample, and the one after the last."""
+    first = 0 if start is None else round(start * rate)
+    last = total if end is None else round(end * rate)
+    if first >= total > 0 or last > total + END_TOLERANCE * rate:
+        raise UserError(f"{name}: the segment {0 if start is None else start:g}-"
+                        f"{total / rate if end is None else end:g} s lies outside the file, which lasts "
+                        f"{total / rate:.3f} s; correct its start and end.")
+    return first, min(last, total)
