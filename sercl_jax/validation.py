@@ -1,12 +1,12 @@
 """The validation part of a fold: what chooses the best epoch, and is neither trained on nor tested."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sercl_jax.errors import UserError
-from sercl_jax.splits import HELD_OUT, has_target, natural
+from sercl_jax.splits import HELD_OUT, Fold, Table, has_target, natural
 
 if TYPE_CHECKING:
     from sercl_jax.types import Utterance
@@ -14,12 +14,21 @@ if TYPE_CHECKING:
 SHARE = 0.2  # of the training speakers, or of the training utterances
 
 
-def carve(utterances: "Sequence[Utterance]", train: np.ndarray, test: np.ndarray, *, seed: int,
-          targets: str = "ratings") -> tuple[np.ndarray, np.ndarray, str]:
+class Carved(NamedTuple):
+    """Positions to train on and positions to validate on, in the order of ids, and words for the protocol sheet."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    words: str
+
+
+def carve(utterances: "Sequence[Utterance] | Table", train: np.ndarray, test: np.ndarray, *, seed: int,
+          targets: str = "ratings", official: np.ndarray | None = None) -> Carved:
     """Divides the training part of a fold into what is trained on and what validates. The first of these that can be:
 
     1. the official validation split, where the protocol uses none of it for training or testing;
-    2. where the test part is a whole session: the next session, in numeric order, and the first after the last;
+    2. where the test part is a whole session: the next session, in numeric order, and the first after the last, unless
+       its speakers speak in others, too;
     3. where all training speakers are known: about a fifth of them, at least one;
     4. a random fifth of the utterances.
 
@@ -27,13 +36,11 @@ def carve(utterances: "Sequence[Utterance]", train: np.ndarray, test: np.ndarray
     in.
 
     Args:
-      utterances: U, with unique ids.
+      utterances: U, with unique ids; a `Table` of them where many folds are carved.
       train, test: positions in `utterances`, see `splits.Fold`.
       seed: draws speakers or utterances.
       targets: which of an official validation split count, see `splits.has_target`.
-
-    Returns:
-      Positions to train on and positions to validate on, in the order of ids, and words for the protocol sheet.
+      official: the fold's own validation part, if it has one.
 
     Raises:
       UserError: the training part is a single utterance.
@@ -41,36 +48,55 @@ def carve(utterances: "Sequence[Utterance]", train: np.ndarray, test: np.ndarray
     if len(train) < 2:
         raise UserError(f"A training part of {len(train)} utterances cannot be divided for validation; "
                         "use other folds.")
-    train = _by_id(utterances, train)
-    official = [u for u, utterance in enumerate(utterances) if utterance.split in HELD_OUT]
-    usable = [u for u in official if has_target(utterances[u], targets)]
-    if usable and not set(official) & {*train.tolist(), *test.tolist()}:
-        return train, _by_id(utterances, np.array(usable)), "the official validation split"
-    session = _next_session(utterances, train, test)
+    table = Table.of(utterances)
+    train = _by_id(table, train)
+    if official is None:
+        official = _official(table, train, test, targets)
+    if len(official):
+        return Carved(train, _by_id(table, official), "the official validation split")
+    speakers = table.column("speaker")
+    known = np.arange(len(speakers.names)) != speakers.unknown
+    session = _next_session(table, train, test)
     if session:
-        chosen = np.array([utterances[u].session == session for u in train])
-        return train[~chosen], train[chosen], f"session {session}"
+        column = table.column("session")
+        chosen = column.codes[train] == column.names.index(session)
+        if not ((speakers.counts(train[chosen]) > 0) & (speakers.counts(train[~chosen]) > 0) & known).any():
+            return Carved(train[~chosen], train[chosen], f"session {session}")
     rng = np.random.default_rng(seed)
-    speakers = np.array([utterances[u].speaker for u in train])
-    names = natural(speakers)
+    names = natural(speakers.names[code] for code in np.flatnonzero(speakers.counts(train)))
     if "" not in names and len(names) > 1:
         drawn = rng.permutation(names)[:max(round(SHARE * len(names)), 1)]
-        chosen = np.isin(speakers, drawn)
-        return train[~chosen], train[chosen], f"{len(drawn)} of {len(names)} training speakers"
+        codes = [code for code, name in enumerate(speakers.names) if name in set(drawn)]
+        chosen = np.isin(speakers.codes[train], codes)
+        return Carved(train[~chosen], train[chosen], f"{len(drawn)} of {len(names)} training speakers")
     chosen = np.zeros(len(train), bool)
     chosen[rng.permutation(len(train))[:max(round(SHARE * len(train)), 1)]] = True
-    return train[~chosen], train[chosen], "a random fifth of the training utterances, speakers shared"
+    return Carved(train[~chosen], train[chosen], "a random fifth of the training utterances, speakers shared")
 
 
-def _next_session(utterances: "Sequence[Utterance]", train: np.ndarray, test: np.ndarray) -> str:
+def carve_fold(utterances: "Sequence[Utterance] | Table", fold: Fold, *, seed: int, targets: str = "ratings") -> Carved:
+    """The same for a fold, with its own validation part if it has one."""
+    return carve(utterances, fold.train, fold.test, seed=seed, targets=targets, official=fold.validation)
+
+
+def _official(table: Table, train: np.ndarray, test: np.ndarray, targets: str) -> np.ndarray:
+    """Positions of the utterances of an official validation split that have a target; none if any of it is in use."""
+    split = table.column("split")
+    held_out = np.array([name in HELD_OUT for name in split.names])[split.codes]
+    if not held_out.any() or held_out[train].any() or held_out[test].any():
+        return np.arange(0)
+    return np.array([u for u in np.flatnonzero(held_out) if has_target(table.utterances[u], targets)], dtype=np.int64)
+
+
+def _next_session(table: Table, train: np.ndarray, test: np.ndarray) -> str:
     """The session that validates; "" if the test part is not a whole session, or only one session is left."""
-    tested = {utterances[u].session for u in test}
-    trained = {utterances[u].session for u in train}
+    column = table.column("session")
+    tested, trained = ({column.names[code] for code in np.flatnonzero(column.counts(part))} for part in (test, train))
     if len(tested) != 1 or len(trained) < 2 or "" in tested | trained or tested & trained:
         return ""
     order = natural(tested | trained)
     return order[(order.index(tested.pop()) + 1) % len(order)]
 
 
-def _by_id(utterances: "Sequence[Utterance]", positions: np.ndarray) -> np.ndarray:
-    return np.array(sorted(positions.tolist(), key=lambda u: utterances[u].id), dtype=np.int64)
+def _by_id(table: Table, positions: np.ndarray) -> np.ndarray:
+    return positions[np.argsort(table.ranks[positions])].astype(np.int64)

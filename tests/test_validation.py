@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sercl_jax.errors import UserError
-from sercl_jax.splits import HELD_OUT, PROTOCOLS, make_folds
+from sercl_jax.splits import HELD_OUT, make_folds
 from sercl_jax.types import Utterance
 from sercl_jax.validation import carve
 
+PROTOCOLS = ("kfold", "graphcl", "loso", "speakers", "session", "sentence", "disjoint", "file")
 Parts = tuple[list[str], list[str], str]
 
 
