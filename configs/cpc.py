@@ -21,7 +21,9 @@ lists the scores to expect. Choices, after the colon and separated by commas:
     corpus=demo|librispeech|iemocap|msp_podcast|emodb|manifest     iemocap+msp_podcast: several, each tested by
                                training on the others (--config.eval.tested=iemocap tests that one alone)
     pretrain_corpus=demo_unlabelled|librispeech|...    for setup=pre and all, without init_from
-    protocol=auto|session|file|loso|kfold|...          auto: official partition, sessions or speakers, as there are
+    protocol=auto|session|file|loso|kfold|emobox|...   auto: official partition, sessions or speakers, as there are;
+                                                       `python -m sercl_jax.splits` with the same flags shows who is
+                                                       tested on what
     runs=5                                             repeats with seeds 0, 1, ...; mean and deviation are reported
     folds=5,fold_seeds=1,normalise=global|speaker      for setup=probe and protocol=kfold
     recipe=small|paper     pre-training that suits an hour of speech and two CPU cores; or as published, for more
@@ -53,6 +55,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.init_from = ""  # workdir of a finished setup=pretrain, for pre, all and probe
 
     config.data = _data(choice["corpus"], "all" if config.setup == "pretrain" else "usual")
+    config.data.emobox_dir = ""  # clone of github.com/emo-box/EmoBox, for protocol=emobox
     if "+" in choice["corpus"]:  # each has a section for what differs from config.data
         config.corpora = config_lib.sections(config_lib.named(choice["corpus"]), "")
     # What setup=pre pre-trains on, unless init_from is given.
@@ -118,6 +121,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.eval = ml_collections.ConfigDict()
     config.eval.protocol = choice["protocol"]
     config.eval.folds = choice["folds"]
+    config.eval.tested = ""  # of several corpora, which are tested, joined by +; "" is each in turn
     config.eval.linear_c = (0.001, 0.01, 0.1, 1.0)  # probe: kernel and C are chosen inside the training folds;
     config.eval.rbf_c = (1.0, 10.0, 100.0)  # () leaves a kernel out
     config.eval.inner_folds = 5

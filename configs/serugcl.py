@@ -8,7 +8,8 @@ lists the scores to expect. Choices, after the colon and separated by commas:
 
     corpus=demo|emodb|iemocap|manifest|...     which utterances; emodb+ravdess: several, each tested by training on
                                                the others (--config.eval.tested=ravdess tests that one alone)
-    protocol=kfold|loso|session|sentence|disjoint|graphcl|file|auto who is tested on what
+    protocol=kfold|loso|speakers|session|sentence|disjoint|graphcl|file|emobox|corpus|auto    who is tested on what;
+                                               `python -m sercl_jax.splits` with the same flags shows it
     folds=10                                   for kfold, graphcl and disjoint
     training=transductive|inductive            encoder trained on all utterances, or on each fold's training part
     normalise=global|speaker|corpus            statistics of the training utterances, of each speaker or corpus
@@ -47,6 +48,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.data.labels = "usual"  # classes, such as angry,happy+excited,sad; all; usual: customary for the corpus
     config.data.where = ""  # field=pattern, such as sentence=impro*
     config.data.trim = False  # leave out digital silence at the ends of utterances?
+    config.data.emobox_dir = ""  # clone of github.com/emo-box/EmoBox, for protocol=emobox
     config.data.download = True  # may the corpus be fetched from its site?
     config.data.on_error = "raise"  # or "skip": leave bad audio out, and count it
     config.data.cache_dir = ""  # records and features; "" is $SERCL_CACHE or ~/.cache/sercl_jax
@@ -109,6 +111,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.eval = ml_collections.ConfigDict()
     config.eval.protocol = choice["protocol"]
     config.eval.folds = choice["folds"]
+    config.eval.tested = ""  # of several corpora, which are tested, joined by +; "" is each in turn
     config.eval.linear_c = (0.001, 0.01, 0.1, 1.0)  # kernel and C are chosen inside the training folds;
     config.eval.rbf_c = (1.0, 10.0, 100.0)  # () leaves a kernel out
     config.eval.inner_folds = 5

@@ -49,8 +49,9 @@ class Classification:
             inner_folds=config.eval.inner_folds, clip=config.eval.clip)
         self.protocol = splits.usual_protocol(self.utterances, config.eval.protocol)
         # Errors in the protocol come before hours of training.
-        self.folds = {seed: splits.make_folds(self.utterances, self.protocol, folds=config.eval.folds,
-                                              fold_seed=seed) for seed in self._fold_seeds()}
+        self.folds = {seed: splits.folds_of(self.corpus, self.protocol, folds=config.eval.folds, fold_seed=seed,
+                                            emobox_dir=config.data.emobox_dir, tested=config.eval.tested)
+                      for seed in self._fold_seeds()}
         # Where test folds hold unknown speakers, the classifier is chosen on unknown speakers, too.
         self.grouped = all(splits.is_speaker_disjoint(self.utterances, folds) for folds in self.folds.values())
         self.source = sources.make(config, bench, store, progress=not quiet)

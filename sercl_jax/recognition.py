@@ -92,8 +92,8 @@ class Recognition:
             raise UserError(f"corpus {self.corpus.name} has no ratings of activation, valence or dominance, which "
                             f"setup={config.setup} needs; choose {other}.")
         self.protocol = splits.usual_protocol(self.utterances, config.eval.protocol)
-        folds = splits.make_folds(self.utterances, self.protocol, folds=config.eval.folds,
-                                  fold_seed=config.fold_seed, targets="ratings")
+        folds = splits.folds_of(self.corpus, self.protocol, folds=config.eval.folds, fold_seed=config.fold_seed,
+                                targets="ratings", emobox_dir=config.data.emobox_dir, tested=config.eval.tested)
         self.sheet = protocol_sheet(self.utterances, folds, targets="ratings")
         self.divisions = [_divide(self.utterances, fold, config.seed) for fold in folds]
         # Errors in the recipes come before hours of training.
@@ -286,7 +286,7 @@ def _epoch(trained: train.TrainResult, stage: Stage) -> int:
 
 
 def _divide(utterances: Sequence[Utterance], fold: splits.Fold, seed: int) -> Division:
-    rows, valid, words = validation.carve(utterances, fold.train, fold.test, seed=seed)
+    rows, valid, words = validation.carve_fold(utterances, fold, seed=seed)
     return Division(fold.name, rows, valid, fold.test, words)
 
 
