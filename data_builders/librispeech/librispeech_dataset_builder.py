@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from sercl_jax.corpora import variants
 from sercl_jax.corpora.archives import Entry
-from sercl_jax.corpora.base import CorpusBuilder, Request
+from sercl_jax.corpora.base import WHOLE, CorpusBuilder, Request
 from sercl_jax.corpora.distribution import entries
 from sercl_jax.corpora.source import Source
 from sercl_jax.errors import UserError
@@ -32,6 +32,7 @@ class Builder(CorpusBuilder):
     HOMEPAGE = "https://www.openslr.org/12"
     CITATION = ("Panayotov, Chen, Povey, Khudanpur: LibriSpeech: an ASR corpus based on public domain audio books, "
                 "ICASSP 2015")
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=WHOLE)]  # noqa: RUF012 - TFDS's own convention
     # Subset -> utterances, speakers.
     PUBLISHED: ClassVar[dict[str, tuple[int, int]]] = {
         "train-clean-100": (28_539, 251), "train-clean-360": (104_014, 921), "train-other-500": (148_688, 1166),
@@ -55,10 +56,6 @@ class Builder(CorpusBuilder):
     def sources(self) -> list[Source]:
         found: Iterable[Entry] = self.builder_config.entries if self.builder_config else ()
         place = self.options.manual_dir
-        if not found:  # the `tfds build` command makes no configuration
-            if place is None:
-                raise UserError("LibriSpeech must be given: the folder that holds an archive, or the unpacked tree.")
-            found = _entries(place, [], self.options.download_dir, self.options.progress)
         sources = _sources(list(found))
         self._check(sources, _speakers(found), str(place))
         return sources

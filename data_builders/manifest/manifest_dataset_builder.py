@@ -9,9 +9,11 @@ import tensorflow_datasets as tfds
 
 from sercl_jax import files
 from sercl_jax.corpora import listing
-from sercl_jax.corpora.base import CorpusBuilder, Request
+from sercl_jax.corpora.base import WHOLE, CorpusBuilder, Options, Request
 from sercl_jax.corpora.source import Source
 from sercl_jax.errors import UserError
+
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -25,6 +27,11 @@ class Builder(CorpusBuilder):
     """Utterances listed in a manifest."""
 
     VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=WHOLE)]  # noqa: RUF012 - TFDS's own convention
+
+    @classmethod
+    def request(cls, options: Options, records: Path, part: str) -> Request:
+        return Request(options=options, records=records, manifest=_manifest(options.manual_dir, part))
 
     @classmethod
     def configuration(cls, request: Request) -> Configuration:
@@ -36,6 +43,21 @@ class Builder(CorpusBuilder):
 
     def sources(self) -> tuple[Source, ...]:
         return self.builder_config.sources
+
+
+def _manifest(place: Path | None, name: str) -> Path:
+    """The manifest that the `tfds` command means: the one in a folder, or the one that `--config` names."""
+    if place is None:
+        raise UserError("corpus manifest needs the folder of a manifest: --manual_dir=FOLDER")
+    if place.is_file():
+        return place
+    if name:
+        return place / name
+    found = sorted(path for ending in ENDINGS for path in place.glob(f"*{ending}"))
+    if len(found) != 1:
+        told = ", ".join(path.name for path in found) or f"none that ends in {', '.join(ENDINGS)}"
+        raise UserError(f"{place}: must hold one manifest, or --config=NAME says which; found {told}.")
+    return found[0]
 
 
 def _digest(sources: Iterable[Source]) -> str:

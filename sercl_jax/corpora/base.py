@@ -1,12 +1,11 @@
-"""What all builders share: features, parallel decoding, size limit, skipping.
+"""What all builders share: TFDS's interface, features, parallel decoding, skipping.
 
 A corpus is one short file `data_builders/<name>/<name>_dataset_builder.py` with a class `Builder(CorpusBuilder)`
 that sets `VERSION` and says, in `sources`, which utterances its distribution holds.
 """
 
-import importlib.util
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,54 +14,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from sercl_jax import workers
-from sercl_jax.corpora import index, registry
+from sercl_jax.corpora import building, command, index, pipeline, registry, shards
+from sercl_jax.corpora.options import Options, Request
 from sercl_jax.corpora.source import Source
 from sercl_jax.errors import UserError
 
-# TFDS's shuffler holds this much in memory and spills through TensorFlow beyond it (core/shuffle.py); the margin
-# is for the text beside the samples.
-LARGEST_WITHOUT_TENSORFLOW = (1000 << 20) * 95 // 100  # bytes a split
+__all__ = ["WHOLE", "CorpusBuilder", "Options", "Request"]
 
-
-@dataclass
-class Options:
-    """How to build; none of it changes what is built, but that `on_error="skip"` leaves bad files out.
-
-    Attributes:
-      manual_dir: the distribution on this machine: a folder, an archive or an unpacked tree.
-      download: whether it may be fetched from its site.
-      download_dir: where to.
-      on_error: "raise" or "skip" audio that cannot be used.
-      workers: number of processes; None takes one per CPU.
-      progress: whether to show a progress bar.
-    """
-
-    manual_dir: Path | None = None
-    download: bool = True
-    download_dir: Path | None = None
-    on_error: str = "raise"
-    workers: int | None = None
-    progress: bool = True
-    skipped: list[dict[str, str]] = field(default_factory=list)  # filled by the build
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asks of a corpus: it decides which records are meant.
-
-    Attributes:
-      options: how to build them.
-      records: folder of all records of this corpus.
-      manifest: file that lists utterances, for `manifest` only.
-      allow_outside: whether it may name files outside its own folder.
-      subset: which part of the distribution; "" for all that is there.
-    """
-
-    options: Options
-    records: Path
-    manifest: Path | None = None
-    allow_outside: bool = False
-    subset: str = ""
+# The name of the one configuration of classes that take `--config` from the `tfds` command.
+WHOLE = "all"
 
 
 class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -75,9 +35,22 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     RATING_SCALE: ClassVar[tuple[float, float] | None] = None  # lowest and highest rating; None: unknown, or unrated
     MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar[str] = "Give the folder or archive as the corpus's site distributes it."
 
-    def __init__(self, *, options: Options | None = None, **kwargs: Any):
+    def __init__(self, *, options: Options | None = None, config: Any = None, file_format: Any = None, **kwargs: Any):
+        """As TFDS calls it.
+
+        Args:
+          options: how to build; None leaves it to the arguments of `download_and_prepare`.
+          config: what `configuration` returned, or the name that the `tfds` command was given.
+          file_format: None or array_record.
+          **kwargs: as TFDS has them.
+        """
+        self._given = options
         self.options = options or Options()
-        super().__init__(**kwargs)
+        self.part = config if isinstance(config, str) and config != WHOLE else ""
+        with command.told():
+            super().__init__(config=None if isinstance(config, str) else config,
+                             file_format=command.file_format(file_format), **kwargs)
+        self._original_state["config"] = config  # what pickling restores
 
     @classmethod
     def configuration(cls, request: Request) -> tfds.core.BuilderConfig | None:
@@ -89,6 +62,11 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                             "config.data.subset empty, and choose utterances with config.data.where.")
         return None
 
+    @classmethod
+    def request(cls, options: Options, records: Path, part: str) -> Request:
+        """What the `tfds` command asks for; `part` is the name given as `--config`, or ""."""
+        return Request(options=options, records=records, subset=part)
+
     def sources(self) -> Sequence[Source]:
         """Everything the distribution holds; raises `UserError` if it is not what its authors published."""
         raise NotImplementedError
@@ -98,27 +76,79 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """[S] int16 at 16 kHz. Runs in a worker process."""
         return source.decode()
 
+    def download_and_prepare(self, *, download_dir: Any = None, download_config: Any = None, file_format: Any = None,
+                             **kwargs: Any) -> None:
+        """Builds the records that `corpora.load` reads, if they are missing.
+
+        The `tfds build` command and `tfds.load` call this. With ROOT, the data_dir, the records are in
+        `ROOT/<name>[/<configuration>]/<version>`; `corpora.load(cache_dir=CACHE)` takes those in `CACHE/records`.
+
+        Raises:
+          UserError: as `building.ensure`, and for options that cannot be followed. Within the `tfds` command it is
+            told in one line, and the command exits with status 2.
+        """
+        with command.told():
+            command.file_format(file_format)
+            root = command.local(self.data_dir_root)
+            options = self._given or command.options(download_config, download_dir, root)
+            configuration = self.builder_config
+            if configuration is None or configuration.name == WHOLE:
+                configuration = self.configuration(self.request(options, root / self.name, self.part))
+            directory = building.ensure(type(self), root, configuration, options)
+        self._builder_config, self._data_dir = configuration, str(directory)
+        self.info.read_from_directory(directory)
+
+    def prepare(self, download_dir: Path) -> None:
+        """Makes the records in the data_dir by `self.options`, without locks; for `building` only."""
+        super().download_and_prepare(download_dir=str(download_dir))
+
     def _info(self) -> tfds.core.DatasetInfo:
-        text = tfds.features.Text
         return tfds.core.DatasetInfo(
             builder=self, description=self.__doc__, homepage=self.HOMEPAGE, citation=self.CITATION,
-            features=tfds.features.FeaturesDict({
-                "id": text(),
-                # "bytes": read and written without TensorFlow.
-                "waveform": tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding="bytes"),
-                "label": text(), "speaker": text(), "session": text(), "sentence": text(), "gender": text(),
-                "split": text(), "fold": text(),
-                "activation": np.float32, "valence": np.float32, "dominance": np.float32,
-            }))
+            features=shards.features())
+
+    def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager,
+                              download_config: tfds.download.DownloadConfig) -> None:
+        """Instead of TFDS's, which holds everything in memory to shuffle it."""
+        folder = Path(self.data_dir)
+        sources = self._distinct_sources()
+        if self.options.uses_beam:
+            written = pipeline.write(self.name, sources, folder, self.options)
+        else:
+            written = self._write(sources, folder)
+        if not written:
+            reasons = [one["reason"] for one in self.options.skipped[:1]]
+            raise UserError(": ".join([f"corpus {self.name}: not one of its {len(sources)} utterances can be used",
+                                       *reasons]))
+        template = self._get_filename_template(index.SPLIT)
+        for number, shard in enumerate(written):
+            (folder / shard.name).rename(template.sharded_filepath(shard_index=number, num_shards=len(written)))
+        self.info.set_splits(tfds.core.SplitDict([tfds.core.SplitInfo(
+            name=index.SPLIT, shard_lengths=[shard.examples for shard in written],
+            num_bytes=sum(shard.size for shard in written), filename_template=template)]))
+
+    def _write(self, sources: Sequence[Source], folder: Path) -> list[shards.Shard]:
+        """In this process; workers decode ahead of it."""
+        examples = self._generate_examples(sources)
+        if self.options.num_shards is None:
+            return shards.write((one for _, one in examples), folder, self.options.largest_shard)
+        parts = {source.utterance.id: number
+                 for number, part in enumerate(pipeline.in_parts(sources, self.options.num_shards)) for source in part}
+        return [shard for _, part in itertools.groupby(examples, lambda one: parts[one[0]])
+                for shard in shards.write((one for _, one in part), folder, pipeline.UNLIMITED)]
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
-        if self.options.manual_dir is None:
-            self.options.manual_dir = _manual_dir(dl_manager)
-        if self.options.download_dir is None:
-            self.options.download_dir = Path(dl_manager.download_dir)
+        return {index.SPLIT: self._generate_examples(self._distinct_sources())}
+
+    def _distinct_sources(self) -> Sequence[Source]:
         sources = self.sources()
-        _check_size(self.name, sources)
-        return {index.SPLIT: self._generate_examples(sources)}
+        seen: dict[str, Source] = {}
+        for source in sources:
+            first = seen.setdefault(source.utterance.id, source)
+            if first is not source:
+                raise UserError(f"{source}: has the id {source.utterance.id!r}, which is already that of {first}; "
+                                f"give one copy of {self.name}.")
+        return sources
 
     def _generate_examples(self, sources: Sequence[Source]) -> Iterator[tuple[str, dict[str, Any]]]:
         results = workers.parallel_map(partial(_read, self.name), sources, workers=self.options.workers,
@@ -130,12 +160,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                     raise UserError(result)
                 self.options.skipped.append({"id": source.utterance.id, "reason": result})
                 continue
-            example = asdict(source.utterance)
-            del example["num_samples"], example["corpus"]  # the one is known by the samples, the other later
-            yield source.utterance.id, example | {"waveform": result}
-        if len(self.options.skipped) == len(sources):
-            raise UserError(f"corpus {self.name}: not one of its {len(sources)} utterances can be used; the first: "
-                            f"{self.options.skipped[0]['reason']}")
+            yield source.utterance.id, shards.example(source.utterance, result)
 
 
 def _read(name: str, source: Source) -> np.ndarray | str:
@@ -144,18 +169,3 @@ def _read(name: str, source: Source) -> np.ndarray | str:
         return registry.builder_class(name).waveform(source)
     except UserError as error:
         return str(error)
-
-
-def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path | None:
-    try:
-        return Path(dl_manager.manual_dir)
-    except AssertionError:  # none was given, or it is empty
-        return None
-
-
-def _check_size(name: str, sources: Sequence[Source]) -> None:
-    size = sum(source.estimated_bytes() for source in sources)
-    if size > LARGEST_WITHOUT_TENSORFLOW and importlib.util.find_spec("tensorflow") is None:
-        raise UserError(f"corpus {name} makes {size / 2**30:.1f} GiB of records, and above 1 GiB TFDS needs "
-                        "TensorFlow to shuffle them; install it with: pip install 'sercl_jax[build]'. "
-                        "Training itself never uses it.")

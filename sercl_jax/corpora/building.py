@@ -7,20 +7,23 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow_datasets as tfds
 from absl import logging
 
 from sercl_jax import files
 from sercl_jax.corpora import index
-from sercl_jax.corpora.base import CorpusBuilder, Options, Request
+from sercl_jax.corpora.options import Options, Request
 from sercl_jax.errors import UserError
+
+if TYPE_CHECKING:  # which imports this module
+    from sercl_jax.corpora.base import CorpusBuilder
 
 __all__ = ["Options", "Request", "ensure"]
 
 
-def ensure(builder_class: type[CorpusBuilder], root: Path, configuration: Any, options: Options) -> Path:
+def ensure(builder_class: "type[CorpusBuilder]", root: Path, configuration: Any, options: Options) -> Path:
     """Builds the records if they are missing, incomplete, or lack utterances that this run wants.
 
     Args:
@@ -37,9 +40,9 @@ def ensure(builder_class: type[CorpusBuilder], root: Path, configuration: Any, o
     """
     name, version = builder_class.name, str(builder_class.VERSION)
     directory = root / name / configuration.name / version if configuration else root / name / version
-    if not _wanted(directory, options):
+    if options.overwrite or not _wanted(directory, options):
         with files.locked(directory, f"records of {name}"):
-            if not _wanted(directory, options):
+            if options.overwrite or not _wanted(directory, options):
                 _clear(directory)
                 with files.atomic_path(directory) as temporary:
                     _build(builder_class, temporary, configuration, options)
@@ -61,13 +64,13 @@ def _clear(directory: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _build(builder_class: type[CorpusBuilder], temporary: Path, configuration: Any, options: Options) -> None:
+def _build(builder_class: "type[CorpusBuilder]", temporary: Path, configuration: Any, options: Options) -> None:
     """Builds into `temporary`, which then holds the shards, TFDS's JSON files and the index."""
     with _quiet():
         builder = builder_class(data_dir=str(temporary), config=configuration, options=options,
                                 file_format=tfds.core.FileFormat.ARRAY_RECORD)
         try:
-            builder.download_and_prepare(download_dir=str(temporary / builder.name / "downloads"))
+            builder.prepare(temporary / builder.name / "downloads")
         except RuntimeError as error:  # so array_record says that writing failed
             if type(error) is not RuntimeError:
                 raise
