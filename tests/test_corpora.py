@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from sercl_jax import corpora
-from sercl_jax.corpora import base, registry
+from sercl_jax.corpora import registry
 from sercl_jax.errors import UserError
 from sercl_jax.types import Utterance
 
@@ -150,16 +150,6 @@ def test_what_killed_builds_left_is_removed(manifest):
         (corpus.directory.parent / name / "part").write_bytes(b"half")
     load(manifest)
     assert sorted(path.name for path in corpus.directory.parent.iterdir()) == ["1.0.0", "1.0.0.lock"]
-
-
-def test_sizes_that_need_tensorflow_are_refused_before_the_build(manifest, monkeypatch):
-    size = 2 * sum(800 + number for number in range(12))
-    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(base, "LARGEST_WITHOUT_TENSORFLOW", size - 1)
-    with pytest.raises(UserError, match=r"pip install 'sercl_jax\[build\]'"):
-        load(manifest)
-    monkeypatch.setattr(base, "LARGEST_WITHOUT_TENSORFLOW", size)
-    assert len(load(manifest)) == 12
 
 
 SCRIPT = """

@@ -81,13 +81,27 @@ def file_format(asked: Any) -> Any:
 @contextlib.contextmanager
 def told() -> Iterator[None]:
     """Ends the `tfds` command with one line where the user must change something; raises errors anywhere else."""
-    try:
+    # Ending a process of --num_processes would leave the others waiting for ever.
+    if _PROGRAM not in sys.modules or multiprocessing.parent_process() is not None:
         yield
+        return
+    try:
+        with _nameless_main():
+            yield
     except UserError as error:
-        # Ending a process of --num_processes would leave the others waiting for ever.
-        if _PROGRAM not in sys.modules or multiprocessing.parent_process() is not None:
-            raise
         message = str(error).replace("--config.data.manual_dir", "--manual_dir").replace("config.data.subset",
                                                                                         "--config")
         print(f"error: {message}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+@contextlib.contextmanager
+def _nameless_main() -> Iterator[None]:
+    """Hides the program from the processes that it spawns: each would import it, and TensorFlow with it."""
+    main = sys.modules["__main__"].__dict__
+    saved = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main |= dict.fromkeys(saved)
+    try:
+        yield
+    finally:
+        main |= saved
