@@ -57,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         "unpacked tree")
     add("--manifest", type=Path, metavar="FILE", help="CSV or JSON lines, for --corpus=manifest")
     add("--allow_outside", action="store_true", help="the manifest may name files outside its folder")
-    add("--subset", default="", metavar="NAME", help="a part of the distribution, for corpora that have parts, such as "
-        "train-clean-100 of librispeech")
+    add("--subset", default="", metavar="NAME", help="a part of the distribution, for corpora that have parts, such "
+        "as train-clean-100 of librispeech")
     add("--cache_dir", type=Path, metavar="DIR", help="where downloads and decompressed archives go; the default is "
         "$SERCL_CACHE or ~/.cache/sercl_jax")
     add("--no_download", action="store_true", help="never fetch a corpus from its site")

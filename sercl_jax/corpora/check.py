@@ -98,7 +98,8 @@ class Survey:
         yield "\n".join(f"{name}: {', '.join(f'{known[i].id} ({seconds[i]:.2f} s)' for i in these)}"
                         for name, these in ends)
         levels = [s.level for s in scans]
-        yield "Levels (root mean square, dB of full scale)\n" + tables.histogram(levels, tables.level_edges(levels), "dB")
+        yield ("Levels (root mean square, dB of full scale)\n"
+               + tables.histogram(levels, tables.level_edges(levels), "dB"))
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON-like data: sums, findings, and every file's facts."""
@@ -179,7 +180,8 @@ def _scans(name: str, sources: Sequence[Source], count: int | None, progress: bo
 
 
 def _told(finding: Finding) -> str:
-    lines = [f"{'PROBLEM' if finding.serious else 'Note'}: {finding.text}", *(f"  {w}" for w in finding.where[:_SHOWN])]
+    kind = "PROBLEM" if finding.serious else "Note"
+    lines = [f"{kind}: {finding.text}", *(f"  {where}" for where in finding.where[:_SHOWN])]
     if len(finding.where) > _SHOWN:
         lines.append(f"  and {len(finding.where) - _SHOWN} more; --json FILE lists all")
     return "\n".join(lines)
@@ -194,8 +196,8 @@ def _ratings(utterances: Sequence[Utterance]) -> str:
     for name in RATINGS:
         rated = [value for u in utterances if math.isfinite(value := getattr(u, name))]
         if rated:
-            lines.append(f"{name.capitalize()}: {min(rated):g} to {max(rated):g}, mean {sum(rated) / len(rated):.2f}, "
-                         f"{len(rated)} of {len(utterances)} rated")
+            lines.append(f"{name.capitalize()}: {min(rated):g} to {max(rated):g}, mean "
+                         f"{sum(rated) / len(rated):.2f}, {len(rated)} of {len(utterances)} rated")
     return "\n".join(lines)
 
 

@@ -48,8 +48,8 @@ def _classes(axis: Axes, counts: Counter[tuple[str, str]]) -> None:
         bottom += heights
     axis.set_xlabel("speaker")
     axis.set_ylabel("utterances")
-    axis.set_xticks(range(len(speakers)) if len(speakers) <= _NAMES else [], speakers if len(speakers) <= _NAMES else [],
-                    rotation=90 if len(speakers) > 12 else 0)
+    named = speakers if len(speakers) <= _NAMES else []
+    axis.set_xticks(range(len(named)), named, rotation=90 if len(named) > 12 else 0)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
 
 

@@ -87,7 +87,8 @@ def measure(waveform: np.ndarray) -> dict:
     return {"digest": hashlib.sha256(np.ascontiguousarray(waveform).tobytes()).hexdigest()[:16],
             "seconds": len(waveform) / SAMPLE_RATE, "level": _decibels(np.sqrt(np.mean(samples**2))),
             "peak": _decibels(np.abs(samples).max()), "leading": leading / SAMPLE_RATE,
-            "trailing": trailing / SAMPLE_RATE, "zeros": float(np.mean(waveform == 0)), "offset": float(samples.mean())}
+            "trailing": trailing / SAMPLE_RATE, "zeros": float(np.mean(waveform == 0)),
+            "offset": float(samples.mean())}
 
 
 def _decibels(amplitude: np.floating) -> float:

@@ -1,5 +1,6 @@
 """Tables and histograms of a corpus as plain text."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,9 +19,8 @@ _STEPS = (0.1, 0.2, 0.25, 0.5, 1, 2, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns side by side: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]),
-                                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]).rstrip()
-                     for row in rows)
+    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def classes(utterances: Sequence[Utterance], seconds: Sequence[float]) -> str:
@@ -77,9 +77,10 @@ def named(utterances: Sequence[Utterance], field: str) -> str:
 
 def duration_edges(seconds: Sequence[float]) -> np.ndarray:
     """Edges of at most 14 equally wide bins that all but the longest hundredth fall into."""
-    most = float(np.quantile(seconds, 0.99))
-    step = next((step for step in _STEPS if most / step < _BINS), _STEPS[-1])
-    return step * np.arange(min(int(most / step), _BINS - 1) + 2)
+    least, most = min(seconds), float(np.quantile(seconds, 0.99))
+    step = next((step for step in _STEPS if most // step - least // step < _BINS), _STEPS[-1])
+    first, last = int(least // step), int(most // step)
+    return step * np.arange(first, min(last, first + _BINS - 1) + 2)
 
 
 def level_edges(levels: Sequence[float]) -> np.ndarray:
@@ -91,11 +92,11 @@ def histogram(values: Sequence[float], edges: np.ndarray, unit: str) -> str:
     """One line a bin, with a bar of # that tells how many values it has; the last line is for all beyond."""
     counts = np.histogram(values, edges)[0].tolist()
     digits = int(any(edge % 1 for edge in edges)) + int(any(10 * edge % 1 > 1e-6 for edge in edges))
-    names = [f"{low:.{digits}f} to {high:.{digits}f} {unit}" for low, high in zip(edges, edges[1:], strict=False)]
+    names = [f"{low:.{digits}f} to {high:.{digits}f} {unit}" for low, high in itertools.pairwise(edges)]
     if beyond := sum(value > edges[-1] for value in values):
         names.append(f"over {edges[-1]:.{digits}f} {unit}")
         counts.append(beyond)
     width = max(map(len, names))
     longest = max(counts)
-    return "\n".join(f"{name.rjust(width)}  {str(count).rjust(len(str(longest)))}  "
-                     f"{'#' * -(-_BAR * count // longest)}".rstrip() for name, count in zip(names, counts, strict=True))
+    return "\n".join(f"{name:>{width}}  {count:>{len(str(longest))}}  {'#' * -(-_BAR * count // longest)}".rstrip()
+                     for name, count in zip(names, counts, strict=True))
