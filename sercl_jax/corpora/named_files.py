@@ -8,14 +8,16 @@
         COUNTS = {"label": {"angry": 100, "neutral": 100}}
 """
 
+import csv
 import functools
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from sercl_jax.corpora import variants
 from sercl_jax.corpora.archives import Entry
@@ -62,6 +64,7 @@ class NamedFiles(CorpusBuilder, skip_registration=True):
     OPTIONAL_TABLES: ClassVar[str] = ""  # and such files may
     ARCHIVES: ClassVar[Sequence[str]] = ()  # how its archives usually begin
     NAMES: ClassVar[AbstractSet[str]] = frozenset()  # all ids
+    ALIASES: ClassVar[Mapping[str, str]] = {}  # name in some copies -> id
     COUNTS: ClassVar[Mapping[str, Mapping[str, int]]] = {}  # field of `Utterance` -> value -> utterances
 
     @classmethod
@@ -95,15 +98,21 @@ class NamedFiles(CorpusBuilder, skip_registration=True):
         found: Sequence[Entry] = self.builder_config.entries if self.builder_config else ()
         # The `tfds build` command makes no configuration.
         found = found or self._entries(place, self.options.download_dir, self.options.progress)
-        files = self._files(found)
+        files = sorted(self._files(found), key=lambda file: file.id)
+        labels = {file.id: self._label(file) for file in files}
+        self._check_names(place, files, self.NAMES)
         details = self.details(files, [entry for entry in found if not self._is_audio(entry)])
-        sources = [Source.of(self._utterance(file, details.get(file.id, {})), file.entry)
-                   for file in sorted(files, key=lambda file: file.id)]
-        self._check(place, [source.utterance for source in sources])
+        self._check_names(place, files, self.NAMES or details.keys())
+        sources = [Source.of(_utterance(file, {"label": labels[file.id], **details.get(file.id, {})}), file.entry)
+                   for file in files]
+        self._check_counts(place, [source.utterance for source in sources])
         return sources
 
     def details(self, files: Sequence[Named], tables: Sequence[Entry]) -> Mapping[str, Mapping[str, str]]:
-        """What the names don't say: utterance id -> field of `Utterance` -> value, which goes before the name's."""
+        """What the names don't say: id -> field of `Utterance` -> value, which goes before the name's.
+
+        Without `NAMES`, its ids are those that must be there.
+        """
         return {}
 
     def _files(self, found: Iterable[Entry]) -> list[Named]:
@@ -120,7 +129,8 @@ class NamedFiles(CorpusBuilder, skip_registration=True):
 
     @functools.cached_property
     def _spellings(self) -> dict[str, str]:
-        return {known.lower(): known for known in self.NAMES}
+        return {name.lower(): known for name, known in [*zip(self.NAMES, self.NAMES, strict=True),
+                                                      *self.ALIASES.items()]}
 
     def _named(self, entry: Entry) -> Named:
         path = _path(entry)
@@ -133,14 +143,6 @@ class NamedFiles(CorpusBuilder, skip_registration=True):
         assert match is not None
         return Named(spelling, match.groupdict(""), entry)
 
-    def _utterance(self, file: Named, details: Mapping[str, str]) -> Utterance:
-        fields: dict[str, Any] = {"id": file.id, "num_samples": 0}
-        fields |= {name: file.parts.get(name, "") for name in ("speaker", "sentence")}
-        fields["gender"] = _GENDERS[file.parts.get("gender", "").lower()]
-        if "label" not in details:
-            fields["label"] = self._label(file)
-        return Utterance(**(fields | dict(details)))
-
     def _label(self, file: Named) -> str:
         code = file.parts["emotion"]
         labels = {known.lower(): label for known, label in self.EMOTIONS.items()}
@@ -149,20 +151,49 @@ class NamedFiles(CorpusBuilder, skip_registration=True):
                             f"{', '.join(self.EMOTIONS)}. Rename or remove the file, or get {self.TITLE} anew.")
         return canonical(labels[code.lower()])
 
-    def _check(self, place: Path, utterances: Sequence[Utterance]) -> None:
-        """Everything that was published is there, and nothing else."""
+    def _check_names(self, place: Path, files: Sequence[Named], names: AbstractSet[str]) -> None:
+        ids = {file.id for file in files}
+        if names and names != ids:
+            self._refuse(place, len(ids), len(names),
+                         [*_some("missing", sorted(names - ids)), *_some("unknown", sorted(ids - names))])
+
+    def _check_counts(self, place: Path, utterances: Sequence[Utterance]) -> None:
         wrong = []
-        if self.NAMES:
-            ids = {utterance.id for utterance in utterances}
-            wrong += _some("missing", sorted(self.NAMES - ids)) + _some("unknown", sorted(ids - self.NAMES))
         for field, counts in self.COUNTS.items():
             found = Counter(getattr(utterance, field) for utterance in utterances)
             wrong += _some(field, [f"{value} {found[value]} instead of {counts.get(value, 0)}"
                                    for value in sorted({*found, *counts}) if found[value] != counts.get(value, 0)])
         if wrong:
-            total = len(self.NAMES) or sum(next(iter(self.COUNTS.values())).values())
-            raise UserError(f"{place}: {self.TITLE}'s files are not those that were published: {len(utterances)} of "
-                            f"{total} utterances; {'; '.join(wrong)}. Use the original, complete and unchanged.")
+            self._refuse(place, len(utterances), sum(next(iter(self.COUNTS.values())).values()), wrong)
+
+    def _refuse(self, place: Path, found: int, published: int, wrong: Sequence[str]) -> NoReturn:
+        raise UserError(f"{place}: {self.TITLE}'s files are not those that were published: {found} of {published} "
+                        f"utterances; {'; '.join(wrong)}. Use the original, complete and unchanged.")
+
+
+def table(entry: Entry, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
+    """These columns of a CSV file with a header; raises `UserError` if it lacks one, or is no such file."""
+    try:
+        reader = csv.DictReader(io.StringIO(entry.read().decode("utf-8-sig"), newline=""), delimiter=delimiter)
+        if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
+            raise UserError(f"{entry}, line 1: the column {missing[0]!r} is missing; found "
+                            f"{', '.join(reader.fieldnames or ['nothing'])}. Download the corpus again.")
+        rows = []
+        for row in reader:
+            if any(row[column] is None for column in columns):
+                raise UserError(f"{entry}, line {reader.line_num}: has fewer cells than the header; download the "
+                                "corpus again.")
+            rows.append({column: row[column].strip() for column in columns})
+        return rows
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{entry}: is not a table in UTF-8 ({error}); download the corpus again.") from error
+
+
+def _utterance(file: Named, details: Mapping[str, str]) -> Utterance:
+    told = {name: file.parts.get(name, "") for name in ("speaker", "sentence")}
+    gender = _GENDERS[file.parts.get("gender", "").lower()]
+    fields: dict[str, Any] = {**told, "gender": gender, **details}
+    return Utterance(id=file.id, num_samples=0, **fields)
 
 
 def _path(entry: Entry) -> str:
