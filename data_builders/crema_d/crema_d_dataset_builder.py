@@ -21,6 +21,7 @@ from sercl_jax.corpora.named_files import Named, NamedFiles, table
 
 SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
 MISSING = {"1008_WSI", "1009_MTI", "1019_ITH", "1002_TIE_NEU", "1076_ITS_NEU"}  # of an actor, all or neutral only
+GENDERS = {"Female": "female", "Male": "male"}
 
 
 def _names() -> frozenset[str]:
@@ -51,6 +52,7 @@ class Builder(NamedFiles, skip_registration=True):  # the name is TFDS's
         listing = "".join(f',"{file.id}"\n' for file in files)
         told = examples(crema_d.CremaD, texts={crema_d.SUMMARY_TABLE_URL: listing})
         splits = {fields["speaker"]: fields["split"] for fields in told.values()}
-        genders = {row["ActorID"]: row["Sex"].lower() for entry in tables for row in table(entry, ("ActorID", "Sex"))}
+        genders = {row["ActorID"]: GENDERS.get(row["Sex"], "")
+                   for entry in tables for row in table(entry, ("ActorID", "Sex"))}
         return {file.id: {"split": splits[file.parts["speaker"]], "gender": genders.get(file.parts["speaker"], ""),
                           **told.get(file.id, {})} for file in files}

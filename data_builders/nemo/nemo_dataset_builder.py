@@ -34,7 +34,7 @@ class Builder(NamedFiles):
     ARCHIVES = ("nemo", "nEMO")
     EMOTIONS: ClassVar = {"anger": "angry", "fear": "fearful", "happiness": "happy", "neutral": "neutral",
                           "sadness": "sad", "surprised": "surprised"}
-    COUNTS: ClassVar = {"label": PER_EMOTION, "speaker": PER_SPEAKER}
+    COUNTS: ClassVar = {"label": PER_EMOTION, "speaker": PER_SPEAKER, "gender": {"female": 2069, "male": 2412}}
 
     def details(self, files: Sequence[Named], tables: Sequence[Entry]) -> dict[str, dict[str, str]]:
         return {row["file_id"].removesuffix(".wav"): {
