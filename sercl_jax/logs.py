@@ -85,9 +85,9 @@ class MetricsLog:
         except OSError as error:
             raise _unwritten(self._path, error) from error
 
-    def advance(self) -> None:
-        """Moves the bar by one step."""
-        self._bar.update()
+    def advance(self, steps: int = 1) -> None:
+        """Moves the bar."""
+        self._bar.update(steps)
 
     def __enter__(self) -> "MetricsLog":
         return self

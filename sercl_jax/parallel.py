@@ -175,8 +175,8 @@ def unreplicate(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.array(x[0]), jax.device_get(first))
 
 
-def shard(batch: Mapping[str, Any], devices: Devices) -> dict[str, Any]:
-    """Places this process's part of a whole batch on its devices: [B, ...] -> [devices, B/N, ...].
+def own_part(batch: Mapping[str, Any], devices: Devices) -> dict[str, np.ndarray]:
+    """This process's rows of a whole batch: [B, ...] -> [B n/N, ...] for n of the N devices.
 
     Raises:
       UserError: B is not divisible by the number of devices N.
@@ -189,9 +189,42 @@ def shard(batch: Mapping[str, Any], devices: Devices) -> dict[str, Any]:
         if x.ndim == 0 or x.shape[0] % count:
             raise UserError(f"A batch of shape {x.shape} ({name!r}) cannot be split over {count} devices; "
                             f"choose a batch size that is a multiple of {count}.")
-        return x.reshape(count, x.shape[0] // count, *x.shape[1:])[mine]
+        if len(mine) == count:
+            return x
+        size = x.shape[0] // count
+        return x.reshape(count, size, *x.shape[1:])[mine].reshape(len(mine) * size, *x.shape[1:])
 
-    return jax.device_put({name: part(name, x) for name, x in batch.items()}, _sharding(tuple(devices)))
+    return {name: part(name, x) for name, x in batch.items()}
+
+
+def place(part: Mapping[str, Any], devices: Devices) -> dict[str, Any]:
+    """Puts this process's rows on its n devices: [b, ...] -> [n, b/n, ...]."""
+    count = len(_local(devices))
+    return jax.device_put({name: np.asarray(x).reshape(count, len(x) // count, *x.shape[1:])
+                           for name, x in part.items()}, _sharding(tuple(devices)))
+
+
+def place_steps(parts: Sequence[Mapping[str, Any]], devices: Devices) -> dict[str, Any]:
+    """The same for the rows of several steps at once: [b, ...] each -> [n, steps, b/n, ...]."""
+    count = len(_local(devices))
+    return jax.device_put({name: np.stack([np.asarray(part[name]).reshape(count, len(x) // count, *x.shape[1:])
+                                           for part in parts], axis=1)
+                           for name, x in parts[0].items()}, _sharding(tuple(devices)))
+
+
+def shard(batch: Mapping[str, Any], devices: Devices) -> dict[str, Any]:
+    """Places this process's part of a whole batch on its devices: [B, ...] -> [devices, B/N, ...].
+
+    Raises:
+      UserError: B is not divisible by the number of devices N.
+    """
+    return place(own_part(batch, devices), devices)
+
+
+def memory_limit(device: jax.Device) -> int | None:
+    """Bytes of an accelerator's memory that may be used; None for a CPU, or where it does not tell."""
+    told = None if device.platform == "cpu" else device.memory_stats()
+    return told and told.get("bytes_limit")
 
 
 @functools.lru_cache(maxsize=32)

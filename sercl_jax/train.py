@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sercl_jax import data, files, logs, memory, parallel
+from sercl_jax import feed, files, logs, memory, parallel
 from sercl_jax.checkpoint import Checkpoints
 from sercl_jax.errors import UserError
 from sercl_jax.types import Stage, Variables
@@ -30,6 +30,7 @@ class TrainResult:
       seconds: that this call took.
       history: the lines of the log; in a process that is not the main one, those of this call.
       best_step: the best validated step, or None.
+      waited: of these seconds, those in which it waited for input.
     """
 
     variables: Variables
@@ -37,6 +38,7 @@ class TrainResult:
     seconds: float
     history: list[dict[str, Any]]
     best_step: int | None
+    waited: float = 0.0
 
 
 def init_key(seed: int) -> jax.Array:
@@ -45,12 +47,19 @@ def init_key(seed: int) -> jax.Array:
 
 
 @functools.lru_cache(maxsize=16)
-def mapped_step(loss: Callable[..., Any], update: Callable[..., Any],
-                devices: tuple[jax.Device, ...]) -> Callable[..., Any]:
+def mapped_step(loss: Callable[..., Any], update: Callable[..., Any], devices: tuple[jax.Device, ...],
+                select: Callable[..., Any] | None = None, several: bool = False) -> Callable[..., Any]:
     """The step that `run` repeats: (state, batch, seed) -> (state, (loss, metrics)), mapped, its state donated.
 
     Equal arguments give the same function, which compiles once for each shape of batch. The state is a dict of
     "step", "params", "optimizer" (its state) and "fixed" (the other collections).
+
+    Args:
+      loss, update: of the stage and its optimizer.
+      devices: of all processes.
+      select: makes the batch of the corpus, a fourth argument, and of what was drawn, see `types.Input`.
+      several: whether batches, loss and metrics have a further axis after that of the devices: steps that are taken
+        one after another without coming back to the host.
     """
     memory.keep_freed()
 
@@ -66,7 +75,15 @@ def mapped_step(loss: Callable[..., Any], update: Callable[..., Any],
                  "optimizer": optimizer, "fixed": state["fixed"]}
         return state, (value, parallel.psum(metrics))
 
-    return parallel.map_step(step, devices=devices, donate=(0,))
+    def dispatch(state: dict[str, Any], drawn: Any, seed: jax.Array, *arrays: Any) -> tuple[dict[str, Any], Any]:
+        def one(state: dict[str, Any], drawn: Any) -> tuple[dict[str, Any], Any]:
+            # The barrier keeps XLA from merging the selection into the step, which would round differently.
+            batch = drawn if select is None else jax.lax.optimization_barrier(select(*arrays, drawn))
+            return step(state, batch, seed)
+
+        return jax.lax.scan(one, state, drawn) if several else one(state, drawn)
+
+    return parallel.map_step(dispatch, devices=devices, donate=(0,))
 
 
 def _variables(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +91,8 @@ def _variables(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, checkpoint_every: int = 0,
-        progress: bool = True, devices: Sequence[jax.Device] | None = None) -> TrainResult:
+        progress: bool = True, devices: Sequence[jax.Device] | None = None, resident: str = "auto",
+        steps_per_dispatch: int = 0) -> TrainResult:
     """Trains a stage, or goes on with it, or returns what it ended with if it is finished.
 
     The batch and every draw of a step depend on (seed, step) only: a run that was killed and started again ends
@@ -88,6 +106,8 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
       checkpoint_every: steps between checkpoints; 0 for one at the end (and at each validation).
       progress: whether to show a bar.
       devices: of all processes; None for every one.
+      resident, steps_per_dispatch: whether the corpus lies on the devices, and how many steps they take between two
+        looks of the host, see `feed.Feed`. Neither changes what is computed, nor where lines and checkpoints are.
 
     Raises:
       UserError: the loss is not finite; the workdir holds another training, is damaged, or its disk is full.
@@ -96,16 +116,19 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
     directory = workdir and workdir / stage.name
     main = parallel.is_main_process()  # it alone locks, logs and saves
     with files.locked(directory, f"training {directory}") if directory and main else contextlib.nullcontext():
-        return _Training(stage, directory, seed, log_every, checkpoint_every, progress and main, chosen).run()
+        return _Training(stage, directory, seed, log_every, checkpoint_every, progress and main, chosen, resident,
+                         steps_per_dispatch).run()
 
 
 class _Training:
     """One call of `run`."""
 
     def __init__(self, stage: Stage, directory: Path | None, seed: int, log_every: int, checkpoint_every: int,
-                 progress: bool, devices: tuple[jax.Device, ...]):
+                 progress: bool, devices: tuple[jax.Device, ...], resident: str, steps_per_dispatch: int):
         self.stage, self.directory, self.seed, self.devices = stage, directory, seed, devices
         self.log_every, self.checkpoint_every, self.progress = log_every, checkpoint_every, progress
+        self.resident, self.steps_per_dispatch = resident, steps_per_dispatch
+        self.waited = 0.0
         self.checkpoints: Checkpoints | None = None
         self.best: tuple[Variables, int] | None = None
         self.best_score = -math.inf
@@ -130,7 +153,8 @@ class _Training:
             if self.checkpoints:
                 self.checkpoints.close()
         variables, best_step = self.best or (_variables(host), None)
-        return TrainResult(variables, stage.steps, time.perf_counter() - began, history, best_step)
+        return TrainResult(variables, stage.steps, time.perf_counter() - began, history, best_step,
+                           self.waited)
 
     def _start(self) -> dict[str, Any]:
         """The state before the first step, on the host."""
@@ -148,29 +172,36 @@ class _Training:
         with logs.MetricsLog(directory, stage.name, step=first, steps=stage.steps, progress=self.progress) as log:
             state = parallel.replicate(host, devices)
             seed = parallel.replicate(np.uint32(self.seed), devices)
-            step_function = mapped_step(stage.loss, stage.optimizer.update, devices)
+            source = feed.Feed(stage.batch, devices, resident=self.resident, log_every=self.log_every,
+                               steps_per_dispatch=self.steps_per_dispatch)
             in_flight = parallel.in_flight(devices)
             pending: list[Any] = []
-            batches = data.prefetch(lambda step: parallel.shard(stage.batch(step), devices), first, stage.steps)
-            for step, batch in enumerate(batches, first + 1):
-                state, told = step_function(state, batch, seed)
+            step = first
+            for batch, count in source.dispatches(first, stage.steps, self._looks):
+                take = mapped_step(stage.loss, stage.optimizer.update, devices, source.select, count > 1)
+                state, told = take(state, batch, seed, *source.arrays)
+                step += count
                 pending.append(told)
                 if len(pending) >= in_flight:
                     jax.block_until_ready(pending[-in_flight])
-                log.advance()
-                saves = self._saves(step)
-                if saves or step % self.log_every == 0:
+                log.advance(count)
+                if self._looks(step):
                     values = _means(stage, pending, step)
                     pending = []
-                    if saves:
+                    if self._saves(step):
                         host = parallel.unreplicate(state)
                     self._record(step, host, values, log)
+            self.waited = source.waited
         return host, log.history
 
     def _validates(self, step: int) -> bool:
         stage = self.stage
         due = step == stage.steps or bool(stage.validate_every and step % stage.validate_every == 0)
         return stage.validate is not None and due
+
+    def _looks(self, step: int) -> bool:
+        """Whether the host needs values after so many steps."""
+        return step % self.log_every == 0 or self._saves(step)
 
     def _saves(self, step: int) -> bool:
         due = bool(self.checkpoint_every and step % self.checkpoint_every == 0)
@@ -210,7 +241,7 @@ class _Training:
 def _means(stage: Stage, pending: list[Any], step: int) -> dict[str, float]:
     """Averages over the steps since the last line; the only place where the host waits for values."""
     fetched = jax.device_get([jax.tree.map(lambda x: x.addressable_shards[0].data, told) for told in pending])
-    losses = [float(value[0]) for value, _ in fetched]
+    losses = np.concatenate([np.ravel(value) for value, _ in fetched]).tolist()
     for position, value in enumerate(losses):
         if not math.isfinite(value):
             raise UserError(f"Stage {stage.name!r}: the loss is {value} at step {step - len(losses) + position + 1}; "
@@ -218,6 +249,7 @@ def _means(stage: Stage, pending: list[Any], step: int) -> dict[str, float]:
                             "The last checkpoint before it is kept.")
     means = {"loss": math.fsum(losses) / len(losses)}
     for name in fetched[0][1]:
-        total, count = (math.fsum(float(metrics[name][i][0]) for _, metrics in fetched) for i in (0, 1))
+        total, count = (math.fsum(np.concatenate([np.ravel(metrics[name][i]) for _, metrics in fetched]).tolist())
+                        for i in (0, 1))
         means[name] = total / count if count else 0.0
     return means

@@ -48,6 +48,27 @@ class Utterance:
 
 
 @dataclass(frozen=True)
+class Input:
+    """Batches in two steps: `draw` says what a batch is made of, `read` makes it, and calling both makes it whole.
+
+    Every process draws all of a batch and reads only its own rows of it. Where the corpus fits on the devices,
+    `arrays` lie there and `select` makes the batch of them, inside the compiled step.
+    """
+
+    # Global step -> small arrays with leading axis B (numbers of utterances, masks, places to cut), cheap to make.
+    draw: Callable[[int], Batch]
+    read: Callable[[Batch], Batch]  # any rows of what was drawn -> the same rows of the batch, as NumPy arrays
+    # (arrays, rows of what was drawn) -> the same as `read`, in JAX. One object for all stages of a kind: stages with
+    # the same one share a compiled step.
+    select: Callable[[Mapping[str, Any], Batch], Batch] | None = None
+    arrays: Mapping[str, np.ndarray] | None = None  # of the whole corpus; may be memory-mapped
+
+    def __call__(self, step: int) -> Batch:
+        """The whole batch of a global step."""
+        return self.read(self.draw(step))
+
+
+@dataclass(frozen=True)
 class Stage:
     """One training stage: functions and data, nothing else. `train.run` runs any of them.
 
@@ -59,7 +80,8 @@ class Stage:
     name: str
     steps: int  # optimizer steps in all
     steps_per_epoch: int  # for logs and schedules
-    # Global step -> the whole batch as NumPy arrays with leading axis B, divisible by the number of devices.
+    # Global step -> the whole batch as NumPy arrays with leading axis B, divisible by the number of devices. An
+    # `Input` lets each process read its own rows only, and a corpus stay on the devices.
     batch: Callable[[int], Batch]
     init: Callable[[jax.Array, Batch], Variables]  # (key, batch) -> {"params": ..., other collections}
     loss: Callable[[Variables, Batch, jax.Array], tuple[jax.Array, Metrics]]  # (variables, batch, step key)

@@ -1,5 +1,6 @@
 """SERUGCL as a method: the config's knobs to typed settings, nodes to batches, one contrastive stage."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from sercl_jax import data, files, optim, parallel, train
 from sercl_jax.errors import UserError
 from sercl_jax.models import serugcl as model
 from sercl_jax.models.pooling import POOLINGS
-from sercl_jax.types import Stage, Variables
+from sercl_jax.types import Batch, Input, Stage, Variables
 
 EMBED_BATCH = 64
 
@@ -97,14 +98,19 @@ def stage(recipe: Recipe, arrays: Mapping[str, np.ndarray], rows: np.ndarray, se
     per_epoch = data.steps_per_epoch(len(rows), recipe.batch_size)
     steps = per_epoch * recipe.epochs
 
-    def batch(step: int) -> dict[str, np.ndarray]:
+    def draw(step: int) -> dict[str, np.ndarray]:
         positions, valid = order(step)
-        chosen = rows[positions]
-        return {name: values[chosen] for name, values in arrays.items()} | {"valid": valid}
+        return {"row": rows[positions].astype(np.int32), "valid": valid}
 
-    return Stage(name="contrastive", steps=steps, steps_per_epoch=per_epoch, batch=batch,
+    return Stage(name="contrastive", steps=steps, steps_per_epoch=per_epoch,
+                 batch=Input(draw, functools.partial(pick, arrays), pick, arrays),
                  init=model.initializer(recipe.settings, recipe.knobs), loss=model.contrastive_loss(recipe.settings),
                  optimizer=optim.make(steps=steps, **dict(recipe.optimizer)), settings=settings)
+
+
+def pick(arrays: Mapping[str, Any], drawn: Batch) -> dict[str, Any]:
+    """The rows "row" of all arrays, and "valid" as it is."""
+    return {name: values[drawn["row"]] for name, values in arrays.items()} | {"valid": drawn["valid"]}
 
 
 class Encoder:
