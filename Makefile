@@ -50,7 +50,7 @@ $(VENV)/.base: $(VENV)/.created pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) -e '.[test,opensmile]'
+	$(PIP) -e '.[test,opensmile,build]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.created pyproject.toml constraints.txt

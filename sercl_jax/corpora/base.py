@@ -96,6 +96,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                 configuration = self.configuration(self.request(options, root / self.name, self.part))
             directory = building.ensure(type(self), root, configuration, options)
         self._builder_config, self._data_dir = configuration, str(directory)
+        self.info.as_proto.ClearField("config_name")  # what the code says would win over what is there
         self.info.read_from_directory(directory)
 
     def prepare(self, download_dir: Path) -> None:

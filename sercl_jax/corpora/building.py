@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from sercl_jax import files
-from sercl_jax.corpora import index
+from sercl_jax.corpora import index, shards
 from sercl_jax.corpora.options import Options, Request
 from sercl_jax.errors import UserError
 
@@ -71,11 +71,8 @@ def _build(builder_class: "type[CorpusBuilder]", temporary: Path, configuration:
                                 file_format=tfds.core.FileFormat.ARRAY_RECORD)
         try:
             builder.prepare(temporary / builder.name / "downloads")
-        except RuntimeError as error:  # so array_record says that writing failed
-            if type(error) is not RuntimeError:
-                raise
-            reason = str(error).partition(";")[0]
-            raise UserError(f"{temporary.parent}: the records of {builder.name} cannot be written ({reason}); "
+        except shards.WriteError as error:
+            raise UserError(f"{temporary.parent}: the records of {builder.name} cannot be written ({error}); "
                             "nothing was changed. Free some space or choose another cache folder.") from error
     built = Path(builder.data_dir)
     expected = builder.info.splits[index.SPLIT].num_examples

@@ -44,7 +44,8 @@ def write(corpus: str, sources: Sequence[Source], folder: Path, options: Options
       options: how; it has `beam` or `beam_runner`.
 
     Raises:
-      UserError: audio cannot be used, or Apache Beam is not installed.
+      UserError: audio cannot be used, Apache Beam is not installed, or workers do not share the folder.
+      WriteError: a shard cannot be written.
     """
     try:
         import apache_beam
@@ -93,10 +94,11 @@ def _write_part(part: _Part) -> None:
 
     try:
         written = shards.write(examples(), folder, part.largest)
-    except UserError as error:
+    except (UserError, shards.WriteError) as error:
         # Runners try errors again, and tell them in many lines.
         (folder / _FAILED).touch()
-        files.write_json(folder / f"{part.name}.json", {"error": str(error)})
+        files.write_json(folder / f"{part.name}.json",
+                         {"error": str(error), "writing": isinstance(error, shards.WriteError)})
         return
     files.write_json(folder / f"{part.name}.json", {"shards": [asdict(shard) for shard in written],
                                                    "skipped": skipped})
@@ -108,7 +110,7 @@ def _results(parts: Sequence[_Part], folder: Path, options: Options) -> list[Sha
                if (path := folder / f"{part.name}.json").exists()]
     for result in results:
         if "error" in result:
-            raise UserError(result["error"])
+            raise (shards.WriteError if result["writing"] else UserError)(result["error"])
     if len(results) < len(parts):
         raise UserError(f"{folder}: {len(parts) - len(results)} of {len(parts)} parts of the work never came back; "
                         "all workers of the Apache Beam pipeline must share this folder, under the same path.")
@@ -124,13 +126,11 @@ def _results(parts: Sequence[_Part], folder: Path, options: Options) -> list[Sha
 def _write_sources(path: Path, sources: Sequence[Source]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for source in sources:
-            file.write(json.dumps(asdict(source), default=str) + "\n")
+            file.write(json.dumps(asdict(source)) + "\n")
 
 
 def _read_sources(path: Path) -> Iterator[Source]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             value = json.loads(line)
-            value["utterance"] = Utterance(**value["utterance"])
-            value["path"] = value["path"] and Path(value["path"])
-            yield Source(**value)
+            yield Source(**value | {"utterance": Utterance(**value["utterance"])})

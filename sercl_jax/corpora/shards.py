@@ -5,9 +5,10 @@ TFDS's own writer keeps a whole split to shuffle it, above 1 GiB in temporary fi
 is held.
 """
 
+import contextlib
 import functools
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
 from sercl_jax.types import Utterance
+
+
+class WriteError(Exception):
+    """A shard cannot be written; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +59,48 @@ def write(examples: Iterable[dict[str, Any]], folder: Path, largest: int) -> lis
     Names are unlike all others in the folder: an Apache Beam runner may run one piece of work twice.
 
     Raises:
-      RuntimeError: by array_record, if a file cannot be written.
+      WriteError: the disk is full, or the like.
     """
     done: list[Shard] = []
-    writer: Any = None
-    name, count, size = "", 0, 0
+    writer: _Writer | None = None
     for one in examples:
         record = _serialized(one)
-        if writer is not None and size + len(record) > largest:
-            writer.close()
-            done.append(Shard(name, count, size))
+        if writer is not None and writer.size + len(record) > largest:
+            done.append(writer.close())
             writer = None
-        if writer is None:
-            name, count, size = f"part-{uuid.uuid4().hex}", 0, 0
-            # As TFDS writes them: each record can be read by itself.
-            writer = array_record_module.ArrayRecordWriter(str(folder / name), "group_size:1")
-        writer.write(record)
-        count, size = count + 1, size + len(record)
+        writer = writer or _Writer(folder)
+        writer.add(record)
     if writer is not None:
-        writer.close()
-        done.append(Shard(name, count, size))
+        done.append(writer.close())
     return done
+
+
+class _Writer:
+    """One file that grows."""
+
+    def __init__(self, folder: Path):
+        self.name, self.examples, self.size = f"part-{uuid.uuid4().hex}", 0, 0
+        with _reasons():
+            # As TFDS writes them: each record can be read by itself.
+            self._file = array_record_module.ArrayRecordWriter(str(folder / self.name), "group_size:1")
+
+    def add(self, record: bytes) -> None:
+        with _reasons():
+            self._file.write(record)
+        self.examples, self.size = self.examples + 1, self.size + len(record)
+
+    def close(self) -> Shard:
+        with _reasons():
+            self._file.close()
+        return Shard(self.name, self.examples, self.size)
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # so array_record says that writing failed
+        raise WriteError(str(error).partition(";")[0]) from error
 
 
 def _serialized(one: dict[str, Any]) -> bytes:
