@@ -78,6 +78,7 @@ def single(choice: dict) -> ml_collections.ConfigDict:
     config.data.manual_dir = ""  # folder with the corpora's archives or unpacked trees
     config.data.allow_outside = False  # may a manifest name files outside its folder?
     config.data.trim = False  # leave out digital silence at the ends of utterances?
+    config.data.emobox_dir = ""  # clone of github.com/emo-box/EmoBox, for protocol=emobox
     config.data.download = True  # may a corpus be fetched from its site?
     config.data.on_error = "raise"  # or "skip": leave bad audio out, and count it
     config.data.cache_dir = ""  # records and encodings; "" is $SERCL_CACHE or ~/.cache/sercl_jax

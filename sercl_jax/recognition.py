@@ -5,7 +5,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.protocol_sheet import protocol_sheet
 from sercl_jax.ratings import RatingFold, RatingPredictions
-from sercl_jax.types import Frames, Stage, Utterance, Variables
+from sercl_jax.types import Frames, Stage, Variables
 from sercl_jax.workbench import Workbench, cache_directory
 
 Model = tuple[CpcSettings, Variables]
@@ -94,8 +94,11 @@ class Recognition:
         self.protocol = splits.usual_protocol(self.utterances, config.eval.protocol)
         folds = splits.folds_of(self.corpus, self.protocol, folds=config.eval.folds, fold_seed=config.fold_seed,
                                 targets="ratings", emobox_dir=config.data.emobox_dir, tested=config.eval.tested)
-        self.sheet = protocol_sheet(self.utterances, folds, targets="ratings")
-        self.divisions = [_divide(self.utterances, fold, config.seed) for fold in folds]
+        table = splits.Table(self.utterances)
+        carved = [validation.carve_fold(table, fold, seed=config.seed) for fold in folds]
+        self.sheet = protocol_sheet(table, folds, targets="ratings", carved=carved)
+        self.divisions = [Division(fold.name, part.train, part.validation, fold.test, part.words)
+                          for fold, part in zip(folds, carved, strict=True)]
         # Errors in the recipes come before hours of training.
         self.pretraining = cpc_recipes.pretraining(config)
         self.recognition = cpc_recipes.recognition(config)
@@ -283,11 +286,6 @@ class Recognition:
 
 def _epoch(trained: train.TrainResult, stage: Stage) -> int:
     return math.ceil((trained.best_step or trained.step) / stage.steps_per_epoch)
-
-
-def _divide(utterances: Sequence[Utterance], fold: splits.Fold, seed: int) -> Division:
-    rows, valid, words = validation.carve_fold(utterances, fold, seed=seed)
-    return Division(fold.name, rows, valid, fold.test, words)
 
 
 def _paper(corpus: str, setup: str) -> dict[str, Any]:

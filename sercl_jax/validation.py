@@ -27,8 +27,8 @@ def carve(utterances: "Sequence[Utterance] | Table", train: np.ndarray, test: np
     """Divides the training part of a fold into what is trained on and what validates. The first of these that can be:
 
     1. the official validation split, where the protocol uses none of it for training or testing;
-    2. where the test part is a whole session: the next session, in numeric order, and the first after the last, unless
-       its speakers speak in others, too;
+    2. where the test part is a whole session: the next session, in numeric order, and the first after the last,
+       unless its speakers are in other training sessions, too;
     3. where all training speakers are known: about a fifth of them, at least one;
     4. a random fifth of the utterances.
 
@@ -74,7 +74,8 @@ def carve(utterances: "Sequence[Utterance] | Table", train: np.ndarray, test: np
     return Carved(train[~chosen], train[chosen], "a random fifth of the training utterances, speakers shared")
 
 
-def carve_fold(utterances: "Sequence[Utterance] | Table", fold: Fold, *, seed: int, targets: str = "ratings") -> Carved:
+def carve_fold(utterances: "Sequence[Utterance] | Table", fold: Fold, *, seed: int,
+               targets: str = "ratings") -> Carved:
     """The same for a fold, with its own validation part if it has one."""
     return carve(utterances, fold.train, fold.test, seed=seed, targets=targets, official=fold.validation)
 
@@ -85,7 +86,8 @@ def _official(table: Table, train: np.ndarray, test: np.ndarray, targets: str) -
     held_out = np.array([name in HELD_OUT for name in split.names])[split.codes]
     if not held_out.any() or held_out[train].any() or held_out[test].any():
         return np.arange(0)
-    return np.array([u for u in np.flatnonzero(held_out) if has_target(table.utterances[u], targets)], dtype=np.int64)
+    return np.array([u for u in np.flatnonzero(held_out).tolist() if has_target(table.utterances[u], targets)],
+                    dtype=np.int64)
 
 
 def _next_session(table: Table, train: np.ndarray, test: np.ndarray) -> str:

@@ -205,7 +205,8 @@ def read_results(path: Path) -> Results:
         left_out=0 if sheet.absent or sheet.get("left_out").absent else int(sheet.get("left_out").number()),
         warnings=[item.text() for item in root.get("warnings").items()]
         + ([item.text() for item in sheet.get("warnings").items()] if not sheet.absent else []),
-        notes=[item.text() for item in root.get("notes").items()],
+        notes=[item.text() for item in root.get("notes").items()]
+        + ([item.text() for item in sheet.get("notes").items()] if not sheet.absent else []),
         synthetic=bool(root.value.get("synthetic")),
         command="" if root.get("command").absent else root.get("command").text(),
         paper=_paper(root), pretraining=_pretraining(root.get("pretraining")),

@@ -46,7 +46,8 @@ def _fold(request: Request, column: Column, name: str) -> Fold:
                                  (trained, "training", f"{name} has none of them")):
         counts = np.where(common, 0, counts)
         if counts.any():
-            notes.append(f"{counts.sum()} {part} utterances are left out, because {reason}: {_words(labels, counts)}.")
+            notes.append(f"{counts.sum()} {part} utterances are left out, because {reason}: "
+                         f"{_words(labels, counts)}.")
     return Fold(f"corpus {name}", train[common[labels.codes[train]]], test[common[labels.codes[test]]],
                 notes=tuple(notes))
 

@@ -1,9 +1,8 @@
 """EmoBox's published folds, on our utterances.
 
 EmoBox (Ma et al., INTERSPEECH 2024; https://github.com/emo-box/EmoBox) publishes who trains and who is tested for 32
-corpora. Only its fold files are read. What is known to be wrong there is not taken over: speakers are ours; labels are
-compared, never used; its validation parts, empty but where a corpus has an official one, count where they are not
-empty.
+corpora. Only its fold files are read. What is known to be wrong there is not taken over: speakers are ours, labels
+are compared, never used. A validation part counts where it is not empty, which is where a corpus has an official one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,8 +38,8 @@ def folds(request: Request) -> list[Fold]:
     An utterance that the corpus has and EmoBox does not is neither trained on nor tested.
 
     Raises:
-      UserError: there are no such files, they are damaged, they name utterances that the corpus lacks, an utterance is
-        in two parts of a fold or tested twice, or a label contradicts ours.
+      UserError: there are no such files, they are damaged, they name utterances that the corpus lacks, an utterance
+        is in two parts of a fold or tested twice, or a label contradicts ours.
     """
     given = request.published
     if given is None:
@@ -82,8 +81,8 @@ def _ids(dataset: Dataset, corpus: _Corpus) -> dict[str, str]:
     first: dict[str, str] = {}
     for key, name in found.items():
         if first.setdefault(name, key) != key:
-            raise UserError(f"{lines[key].place}: {key} and {first[name]} are both the utterance {name!r} here; its id "
-                            "does not tell them apart, so these folds cannot be used.")
+            raise UserError(f"{lines[key].place}: {key} and {first[name]} are both the utterance {name!r} here; its "
+                            "id does not tell them apart, so these folds cannot be used.")
     return found
 
 
@@ -98,9 +97,9 @@ def _check_labels(dataset: Dataset, ids: Mapping[str, str], corpus: _Corpus) -> 
                 ours = {canonical(labels[name]) for labels in (corpus.built, corpus.label) if name in labels}
                 if ours and not ours & allowed[line.emotion]:
                     raise UserError(
-                        f"{line.place}: {line.key} is {line.emotion!r} for EmoBox ({dataset.meaning(line.emotion)}), "
-                        f"and {'/'.join(sorted(ours)) or 'unlabelled'} in corpus {corpus.published.corpus}; the files "
-                        "belong to another release of the corpus.")
+                        f"{line.place}: {line.key} is {line.emotion!r} for EmoBox "
+                        f"({dataset.meaning(line.emotion)}), and {'/'.join(sorted(ours)) or 'unlabelled'} in corpus "
+                        f"{corpus.published.corpus}; the files belong to another release of the corpus.")
 
 
 def _meanings(emotion: str, labels: Mapping[str, str]) -> set[str]:
@@ -113,23 +112,18 @@ def _fold(name: str, parts: Mapping[str, Sequence[Line]], ids: Mapping[str, str]
           request: Request) -> Fold:
     _check_apart(name, parts, ids)
     chosen: dict[str, np.ndarray] = {}
-    skipped = left_out = without = 0
+    missing: list[str] = []
     for part, lines in parts.items():
         here = [ids[line.key] for line in lines]
         places = sorted(corpus.place[one] for one in here if one in corpus.place)
         chosen[part] = np.array(places, dtype=np.int64)
-        missing = [one for one in here if one not in corpus.place]
-        bad = sum(one in corpus.published.skipped for one in missing)
-        skipped += bad
-        # Of what was built, the others have no target, or were not chosen.
-        bare = sum(one in corpus.built and not corpus.built[one] for one in missing) if request.targets == "labels" else 0
-        without += bare
-        left_out += len(missing) - bad - bare
+        missing += [one for one in here if one not in corpus.place]
+    skipped = sum(one in corpus.published.skipped for one in missing)
+    word = "label" if request.targets == "labels" else "rating"
     notes = [f"{count} of EmoBox's utterances are left out, because {reason}." for count, reason in (
         (skipped, "their audio cannot be used"),
-        (without, "they have no label"),
-        (left_out, "of config.data.labels or config.data.where" if request.targets == "labels"
-         else "they are unrated, or because of config.data.labels or config.data.where")) if count]
+        (len(missing) - skipped, f"they have no {word}, or because of config.data.labels or config.data.where"))
+        if count]
     valid = chosen.get("valid", np.arange(0))
     return Fold(name, chosen["train"], chosen["test"], valid if len(valid) else None, tuple(notes))
 
@@ -140,8 +134,8 @@ def _check_apart(name: str, parts: Mapping[str, Sequence[Line]], ids: Mapping[st
         for line in lines:
             first = seen.setdefault(ids[line.key], line)
             if first is not line:
-                raise UserError(f"{line.place}: {line.key} is in {name} twice, also in {first.place}; what trains must "
-                                "not be tested. Use the published files, unchanged.")
+                raise UserError(f"{line.place}: {line.key} is in {name} twice, also in {first.place}; what trains "
+                                "must not be tested. Use the published files, unchanged.")
 
 
 def _check_once(dataset: Dataset, ids: Mapping[str, str]) -> None:
@@ -150,5 +144,5 @@ def _check_once(dataset: Dataset, ids: Mapping[str, str]) -> None:
         for line in parts["test"]:
             first = seen.setdefault(ids[line.key], line)
             if first is not line:
-                raise UserError(f"{line.place}: {line.key} is tested twice, also in {first.place}; an utterance can be "
-                                "tested in one fold only. Use the published files, unchanged.")
+                raise UserError(f"{line.place}: {line.key} is tested twice, also in {first.place}; an utterance can "
+                                "be tested in one fold only. Use the published files, unchanged.")

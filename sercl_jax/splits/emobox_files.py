@@ -4,8 +4,8 @@
     data/<dataset>/fold_<k>/<dataset>_{train,test,valid}_fold_<k>.jsonl    one object a line
                                                              or .json     one object, by key
 
-A line has a `key` ("emodb-03a01Wa"), a `wav` ("downloads/emodb/wav/03a01Wa.wav") and the corpus' own label, `emo`. Files
-of an older format beside them (`emodb_train_fold1.jsonl`) are not read.
+A line has a `key` ("emodb-03a01Wa"), a `wav` ("downloads/emodb/wav/03a01Wa.wav") and the corpus' own label, `emo`.
+Files of an older format beside them (`emodb_train_fold1.jsonl`) are not read.
 """
 
 import json

@@ -77,7 +77,7 @@ class Request:
         return names
 
     def bear(self, folds: int, field: str) -> None:
-        """Refuses so many folds of so many utterances that they would fill the memory, and no one would train them."""
+        """Refuses so many folds of so many utterances that they would fill the memory; no one would train them."""
         if folds * len(self.rows) > MOST_POSITIONS:
             raise UserError(f"Leaving out each {field} in turn makes {folds} folds of {len(self.rows)} utterances; "
                             "choose protocol=speakers, which tests groups of them.")
