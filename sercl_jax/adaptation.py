@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,17 @@ from sercl_jax import (
     results,
     runs,
     similarity,
-    splits,
     train,
     workdirs,
 )
 from sercl_jax import config as config_lib
-from sercl_jax.corpora import Corpus, registry
+from sercl_jax.corpora import registry
 from sercl_jax.encoders import Params
 from sercl_jax.encodings import Mixture
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import FoldScore, Predictions
 from sercl_jax.methods import supcon, supcon_recipes
-from sercl_jax.parts import Part
-from sercl_jax.protocol_sheet import protocol_sheet
-from sercl_jax.splits import Fold
+from sercl_jax.parts import Ground, Round
 from sercl_jax.types import Stage
 from sercl_jax.workbench import Workbench, cache_directory
 
@@ -70,24 +67,22 @@ class Adaptation:
         if config.seeds < 1 or config.fold_seeds < 1:
             raise UserError(f"seeds={config.seeds}, fold_seeds={config.fold_seeds}: at least 1 of each.")
         self.recipe = supcon_recipes.read(config)
-        self.target = bench.corpus(config)
-        self.protocol = splits.usual_protocol(self.target.utterances, config.eval.protocol)
-        self.fold_seeds = splits.fold_seeds(self.protocol, config.fold_seed, config.fold_seeds)
         self.seeds = list(range(config.seed, config.seed + config.seeds))
-        own = Part(self.target, self._folds(self.target, self.protocol))
-        partners = bench.partners(config) if config.learn_from == "all" else []
-        others = [Part(corpus, self._folds(corpus, parts.usable(corpus, self.protocol))) for corpus in partners]
-        # In one order whoever is the target: the first stage is then the same for all of them.
-        self.parts = sorted([own, *others], key=lambda part: (part.corpus.name, part.corpus.key))
-        self.place = self.parts.index(own)
-        self.own = own
-        self.numbers = evaluate.class_numbers(self.target.utterances, self.target.labels)
+        self.ground = self._ground()
+        self.target, self.labels = self.ground.target, self.ground.labels
+        self.fold_seeds = list(self.ground.rounds)
+        self.classes = np.concatenate([self.ground.classes(c) for c in range(len(self.ground.corpora))])
         self.seconds = 0.0
         self._loaded: dict[int, tuple[encoders.Encoder, Params, Params, Mixture]] = {}
 
-    def _folds(self, corpus: Corpus, protocol: str) -> dict[int, tuple[Fold, ...]]:
-        return {seed: splits.make_folds(corpus.utterances, protocol, folds=self.config.eval.folds, fold_seed=seed)
-                for seed in self.fold_seeds}
+    def _ground(self) -> Ground:
+        config = self.config
+        target = self.bench.corpus(config)
+        partners = self.bench.partners(config) if config.learn_from == "all" else {}
+        if config.eval.protocol == parts.ACROSS:
+            return parts.across(config.target, target, partners, fold_seed=config.fold_seed)
+        return parts.within(target, partners, config.eval.protocol, folds=config.eval.folds,
+                            fold_seed=config.fold_seed, fold_seeds=config.fold_seeds)
 
     def run(self) -> dict[str, Any]:
         config, started = self.config, time.monotonic()
@@ -100,26 +95,28 @@ class Adaptation:
         shutil.rmtree(self._scratch, ignore_errors=True)
         results.write_predictions(self.workdir, found)
         summary = evaluate.summarise(found)
-        folds = self.own.folds[self.fold_seeds[0]]
-        sheet = protocol_sheet(self.target.utterances, folds)
         paper = published.supcon(self.target.name, config.encoder.kind, config.arm)  # None for most
         return {
             "method": config.method, "corpus": self.target.name,
-            "protocol": {"name": self.protocol, "folds": len(folds), "setup": ARMS[config.arm],
+            "protocol": {"name": self.ground.protocol, "folds": len(self.ground.rounds[self.fold_seeds[0]]),
+                         "setup": ARMS[config.arm],
                          "encoder": config.encoder.kind, "training": "inductive",
-                         "trained on": " + ".join(part.corpus.name for part in self._trained_on),
+                         "trained on": " + ".join(self.ground.corpora[c].name for c in self._learns),
                          "seeds": self.seeds, "fold_seeds": self.fold_seeds},
-            "seed": config.seed, "labels": list(self.target.labels), **summary, "baselines": [],
+            "seed": config.seed, "labels": list(self.labels), **summary, "baselines": [],
             "warnings": [*summary["warnings"], *self._warnings()],
-            "protocol_sheet": sheet, "synthetic": any(registry.is_synthetic(part.corpus.name) for part in self.parts),
+            "protocol_sheet": dict(self.ground.sheet),
+            "synthetic": any(registry.is_synthetic(corpus.name) for corpus in self.ground.corpora),
             **({"similarity": layers} if layers else {}), **({"paper": paper} if paper else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": self.seconds,
                         "evaluate": max(time.monotonic() - started - self.seconds, 0.0)}}
 
     @property
-    def _trained_on(self) -> list[Part]:
+    def _learns(self) -> list[int]:
         """The corpora that the encoder learns from."""
-        return self.parts if self.config.arm in ("supcon", "ce") else [self.own]
+        if self.config.arm in ("supcon", "ce"):
+            return [c for c, rows in enumerate(self.ground.everything) if len(rows)]
+        return list(self.ground.classifies)
 
     def _warnings(self) -> list[str]:
         if self.config.encoder.kind == "tiny":
@@ -142,43 +139,50 @@ class Adaptation:
         return found
 
     def _predict(self, seed: int, fold_seed: int) -> Predictions:
-        utterances, labels = self.target.utterances, self.target.labels
+        utterances, labels = self.target.utterances, self.labels
+        truth = self.ground.classes(self.ground.place)
         predicted, fold_of = np.full(len(utterances), -1), np.full(len(utterances), -1)
         decision = np.full((len(utterances), len(labels)), np.nan)
         scores = []
-        for number, fold in enumerate(self.own.folds[fold_seed]):
-            fitted = self._fit(seed, self._training(fold_seed, number), self._rate(seed, fold_seed, number))
-            decision[fold.test] = self._decide(seed, fitted, fold.test)
-            predicted[fold.test] = decision[fold.test].argmax(1)
-            fold_of[fold.test] = number
-            matrix = metrics.confusion(self.numbers[fold.test], predicted[fold.test], len(labels))
-            scores.append(FoldScore.of(fold.name, matrix, learning_rate=fitted.rate))
+        for number, fold in enumerate(self.ground.rounds[fold_seed]):
+            test = fold.test[self.ground.place]
+            fitted = self._fit(seed, fold.train, self._rate(seed, fold.train, fold_seed))
+            decision[test] = self._decide(seed, fitted, self._rows(seed, {self.ground.place: test}))
+            predicted[test] = decision[test].argmax(1)
+            fold_of[test] = number
+            scores.append(FoldScore.of(fold.name, metrics.confusion(truth[test], predicted[test], len(labels)),
+                                       learning_rate=fitted.rate))
             shutil.rmtree(self._scratch, ignore_errors=True)
             if not self.quiet:
                 print(f"{ARMS[self.config.arm]}, fold {fold.name}: UA {100 * scores[-1].UA:.1f} %", file=sys.stderr)
         return Predictions(labels=labels, ids=tuple(u.id for u in utterances),
-                           speakers=tuple(u.speaker for u in utterances), truth=self.numbers, predicted=predicted,
+                           speakers=tuple(u.speaker for u in utterances), truth=truth, predicted=predicted,
                            decision=decision, fold=fold_of, folds=tuple(scores), seed=seed, fold_seed=fold_seed)
 
-    def _training(self, fold_seed: int, number: int) -> list[np.ndarray]:
-        """For each corpus, its training part in this fold."""
-        return [part.fold(fold_seed, number).train for part in self.parts]
+    def _rows(self, seed: int, rows: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Utterances of some corpora as utterances of the mixture of all."""
+        first = self._encoder(seed)[3].first
+        return np.concatenate([first[c] + some for c, some in rows.items()])
+
+    def _classified(self, seed: int, rows: Sequence[np.ndarray]) -> np.ndarray:
+        """Those of the mixture, of these of each corpus, that a classifier learns from."""
+        found = self._rows(seed, {c: rows[c] for c in self.ground.classifies})
+        return found[self.classes[found] >= 0]
 
     # The learning rate, chosen inside the training part.
 
-    def _rate(self, seed: int, fold_seed: int, number: int) -> float:
+    def _rate(self, seed: int, train: Sequence[np.ndarray], fold_seed: int) -> float:
         rates = self._rates
         if len(rates) == 1:
             return rates[0]
-        inner = [parts.inner(part.corpus.utterances, rows, self.protocol, fold_seed)
-                 for part, rows in zip(self.parts, self._training(fold_seed, number), strict=True)]
-        valid = inner[self.place][1]
+        inner = [parts.inner(corpus.utterances, rows, self.ground.protocol, fold_seed) if len(rows) else (rows, rows)
+                 for corpus, rows in zip(self.ground.corpora, train, strict=True)]
+        valid = self._classified(seed, [rows for _, rows in inner])
         found = []
         for rate in rates:
             fitted = self._fit(seed, [rows for rows, _ in inner], rate)
             predicted = self._decide(seed, fitted, valid).argmax(1)
-            matrix = metrics.confusion(self.numbers[valid], predicted, len(self.target.labels))
-            found.append(float(metrics.ua(matrix)))
+            found.append(float(metrics.ua(metrics.confusion(self.classes[valid], predicted, len(self.labels)))))
         return rates[int(np.argmax(found))]
 
     @property
@@ -192,40 +196,39 @@ class Adaptation:
     def _fit(self, seed: int, rows: Sequence[np.ndarray], rate: float) -> Fitted:
         """The chosen arm on these utterances of each corpus."""
         encoder, _, start, mixture = self._encoder(seed)
-        arm, own, first = self.config.arm, rows[self.place], mixture.first[self.place]
+        arm, own = self.config.arm, self._classified(seed, rows)
         settings = {"seed": seed, "start": representations.digest({"params": start}),
-                    "corpora": [part.corpus.key for part in self._trained_on],
-                    "frozen": [mixture.parts[self.parts.index(part)].key for part in self._trained_on]}
+                    "corpora": [self.ground.corpora[c].key for c in self._learns],
+                    "frozen": [mixture.parts[c].key for c in self._learns]}
+        classified = {**settings, "rows": files.digest(own.tolist()), "classes": list(self.labels)}
         trained = start
         pooling = None
         if arm == "supcon":
             stage = supcon.contrastive_stage(
-                self.recipe, rate, encoder, start, mixture, rows, [part.labels for part in self.parts], seed,
+                self.recipe, rate, encoder, start, mixture, rows,
+                [self.ground.emotions(c) for c in range(len(self.ground.corpora))], seed,
                 {**settings, "rows": files.digest([r.tolist() for r in rows])})
             params = self._train(stage, seed)
             trained, pooling = params["encoder"], params["pooling"]
         elif arm == "ce":
-            everything = np.concatenate([begin + some for begin, some in zip(mixture.first, rows, strict=False)])
-            union = sorted({label for part in self.parts for label in part.corpus.labels})
-            numbers = np.concatenate([evaluate.class_numbers(part.corpus.utterances, union) for part in self.parts])
+            everything = self._rows(seed, dict(enumerate(rows)))
+            union = sorted({label for corpus in self.ground.corpora for label in corpus.labels})
+            numbers = np.concatenate([evaluate.class_numbers(corpus.utterances, union)
+                                      for corpus in self.ground.corpora])
             stage = supcon.finetune_stage(self.recipe, rate, encoder, start, mixture, everything, numbers, len(union),
                                           seed, {**settings, "rows": files.digest(everything.tolist())})
             params = self._train(stage, seed)
             trained, pooling = params["encoder"], params["pooling"]
         elif arm == "ft":
-            numbers = np.full(len(mixture), -1)
-            numbers[first:first + len(self.numbers)] = self.numbers
-            stage = supcon.finetune_stage(self.recipe, rate, encoder, start, mixture, first + own, numbers,
-                                          len(self.target.labels), seed,
-                                          {**settings, "rows": files.digest(own.tolist())})
+            stage = supcon.finetune_stage(self.recipe, rate, encoder, start, mixture, own, self.classes,
+                                          len(self.labels), seed, classified)
             params = self._train(stage, seed)
             return Fitted(params["encoder"], {name: params[name] for name in ("pooling", "classifier")}, rate)
-        frames = self._contextual(seed, trained)
+        frames, region = self._contextual(seed, trained)
         stage = supcon.classifier_stage(
-            self.recipe.classifier, self.recipe.hidden, frames, encodings.lengths(encoder), own, self.numbers,
-            len(self.target.labels), pooling, seed,
-            {**settings, "rows": files.digest(own.tolist()), "target": self.target.key,
-             "encoder": representations.digest({"params": trained}),
+            self.recipe.classifier, self.recipe.hidden, frames, encodings.lengths(encoder),
+            np.searchsorted(region, own), self.classes[region], len(self.labels), pooling, seed,
+            {**classified, "target": self.target.key, "encoder": representations.digest({"params": trained}),
              "pooling": pooling and representations.digest({"params": pooling})})
         return Fitted(trained, self._train(stage, seed), rate)
 
@@ -237,19 +240,18 @@ class Adaptation:
         self.seconds += found.seconds
         return found.variables["params"]
 
-    def _contextual(self, seed: int, trained: Params) -> Mixture:
-        """The encoder's last layer for the target corpus."""
+    def _contextual(self, seed: int, trained: Params) -> tuple[Mixture, np.ndarray]:
+        """The encoder's last layer of all that a classifier sees, and which utterances of the mixture these are."""
         encoder, _, _, mixture = self._encoder(seed)
-        first = int(mixture.first[self.place])
-        rows = np.arange(first, first + len(self.target))
-        return Mixture([encodings.contextual(mixture, rows, encoder, trained, directory=self._scratch,
-                                             progress=False)])
+        region = self._rows(seed, {c: np.arange(len(self.ground.corpora[c])) for c in self.ground.used})
+        return Mixture([encodings.contextual(mixture, region, encoder, trained, directory=self._scratch,
+                                             progress=False)]), region
 
     def _decide(self, seed: int, fitted: Fitted, rows: np.ndarray) -> np.ndarray:
-        """[len(rows), K] logits of utterances of the target corpus."""
-        encoder = self._encoder(seed)[0]
-        return supcon.classify(self._contextual(seed, fitted.encoder), encodings.lengths(encoder), rows, fitted.heads,
-                               self.recipe.hidden, len(self.target.labels))
+        """[len(rows), K] logits of utterances of the mixture."""
+        frames, region = self._contextual(seed, fitted.encoder)
+        return supcon.classify(frames, encodings.lengths(self._encoder(seed)[0]), np.searchsorted(region, rows),
+                               fitted.heads, self.recipe.hidden, len(self.labels))
 
     def _encoder(self, seed: int) -> tuple[encoders.Encoder, Params, Params, Mixture]:
         """The encoder, its frozen and its other parameters, and what the frozen ones make of all corpora."""
@@ -257,8 +259,9 @@ class Adaptation:
             knobs = self.config.encoder
             encoder, params = encoders.load(knobs.kind, knobs.path, seed, dtype=knobs.precision, remat=knobs.remat)
             frozen, trained = encoder.split(params)
-            mixture = Mixture([encodings.frozen(part.corpus, encoder, frozen, progress=not self.quiet,
-                                                cache_dir=cache_directory(self.config)) for part in self.parts])
+            mixture = Mixture([encodings.frozen(corpus, encoder, frozen, progress=not self.quiet,
+                                                cache_dir=cache_directory(self.config))
+                               for corpus in self.ground.corpora])
             self._loaded = {seed: (encoder, frozen, trained, mixture)}
         return self._loaded[seed]
 
@@ -269,10 +272,10 @@ class Adaptation:
         seed, fold_seed = self.seeds[0], self.fold_seeds[0]
         encoder, _, start, mixture = self._encoder(seed)
         found: dict[str, list[dict[str, list[float]]]] = {"before": [], "after": []}
-        for number, rate in enumerate(rates):
-            fitted = self._fit(seed, self._training(fold_seed, number), rate)
-            rows, labels, groups = self._held_out(mixture, fold_seed, number)
-            several = groups if len(self._trained_on) > 1 else None
+        for fold, rate in zip(self.ground.rounds[fold_seed], rates, strict=True):
+            fitted = self._fit(seed, fold.train, rate)
+            rows, labels, groups = self._held_out(seed, fold)
+            several = groups if len(set(groups)) > 1 else None
             for when, params in (("before", start), ("after", fitted.encoder)):
                 means = encodings.layer_means(mixture, rows, encoder, params, progress=False)
                 found[when].append(similarity.by_layer(means, labels, several))
@@ -281,24 +284,22 @@ class Adaptation:
                        for name in {name: None for each in folds for name in each}}
                 for when, folds in found.items()}
 
-    def _held_out(self, mixture: Mixture, fold_seed: int, number: int) -> tuple[np.ndarray, list[str], list[str]]:
+    def _held_out(self, seed: int, fold: Round) -> tuple[np.ndarray, list[str], list[str]]:
         """Rows of the mixture that this fold tests, their emotions and their corpora."""
-        rows, labels, groups = [], [], []
-        for part in self._trained_on:
-            test = part.fold(fold_seed, number).test
-            rows.append(int(mixture.first[self.parts.index(part)]) + test)
-            labels.append(part.labels[test])
-            groups.append(np.full(len(test), part.corpus.key))
-        return np.concatenate(rows), np.concatenate(labels).tolist(), np.concatenate(groups).tolist()
+        learned = [c for c in self._learns if len(fold.test[c])]
+        tests = {c: fold.test[c] for c in learned or [self.ground.place]}
+        labels = [self.ground.emotions(c)[rows] for c, rows in tests.items()]
+        groups = [np.full(len(rows), self.ground.corpora[c].key) for c, rows in tests.items()]
+        return self._rows(seed, tests), np.concatenate(labels).tolist(), np.concatenate(groups).tolist()
 
     def _final_model(self, rate: float) -> None:
-        """Fits on all the data."""
+        """Fits on all the data; where the target is tested whole, on all but the target."""
         seed = self.seeds[0]
-        fitted = self._fit(seed, [np.flatnonzero(part.labels != "") for part in self.parts], rate)
+        fitted = self._fit(seed, self.ground.everything, rate)
         encoder, frozen, _, _ = self._encoder(seed)
         checkpoint.save_model(
             self.workdir / "model", {"encoder": {"params": encoder.join(frozen, fitted.encoder)},
                                      "heads": {"params": fitted.heads}}, {},
-            {"config": workdirs.identity(self.config), "labels": list(self.target.labels),
+            {"config": workdirs.identity(self.config), "labels": list(self.labels),
              "encoder": encoder.facts(), "hidden": self.recipe.hidden, "rate": fitted.rate,
              "contrast": asdict(self.recipe.contrast)})

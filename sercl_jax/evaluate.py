@@ -193,8 +193,10 @@ def check_groups(utterances: "Sequence[Utterance]", field: str) -> None:
 
 
 def group_warnings(utterances: "Sequence[Utterance]", field: str) -> tuple[str, ...]:
-    """What normalising by `field` would erase: warnings of speakers whose labelled utterances hold one or two emotions
-    only (their emotion is then what is subtracted), and of those with a single utterance (which becomes all zeros).
+    """Warnings of what normalising by `field` would erase.
+
+    They name speakers whose labelled utterances hold one or two emotions only (their emotion is then what is
+    subtracted), and those with a single utterance (which becomes all zeros).
     """
     if field != "speaker":
         return ()

@@ -55,9 +55,9 @@ class Workbench:
         parts = {name: self._section(config, name) for name in config.corpora}
         return self._once(("joined", *(part.key for part in parts.values())), lambda: joined.join(parts))
 
-    def partners(self, config: ConfigDict) -> list[corpora.Corpus]:
-        """The corpora of `config.corpora` beside the target."""
-        return [self._section(config, name) for name in config.corpora if name != config.target]
+    def partners(self, config: ConfigDict) -> dict[str, corpora.Corpus]:
+        """The corpora of `config.corpora` beside the target, by name."""
+        return {name: self._section(config, name) for name in config.corpora if name != config.target}
 
     def _section(self, config: ConfigDict, name: str) -> corpora.Corpus:
         if name not in config.corpora:

@@ -130,6 +130,34 @@ def test_supcon_on_the_target_alone_needs_no_other_corpus(place, tmp_path):
     assert found["similarity"]["after"].keys() == {"positive", "negative"}
 
 
+@pytest.mark.parametrize("arm", ["supcon", "ft"])
+def test_across_corpora_nothing_of_the_target_is_learned(place, tmp_path, arm):
+    """Tested whole, on the emotions that both have; its own labels change no parameter."""
+    config = _config(place, f"target=manifest,arm={arm},protocol=corpus")
+    found = experiment.run(config, tmp_path / "run", quiet=True)
+    results.validate(found)
+    assert found["labels"] == ["angry", "neutral"]
+    assert found["protocol"]["trained on"] == "manifest"
+    assert found["protocol"]["folds"] == 1
+    [fold] = found["folds"]
+    assert fold["n"] == 24  # of 36, a third is sad
+    [row] = found["protocol_sheet"]["folds"]
+    assert (row["test"], row["train"], row["shared_speakers"]) == (24, 24, 0)
+    procedures = [Adaptation(config, tmp_path / f"w{n}", Workbench(progress=False), tmp_path / "run" / "train", True)
+                  for n in range(2)]
+    target = procedures[1].ground.place
+    procedures[1].classes[procedures[1]._rows(0, {target: np.arange(36)})] = 0
+    for procedure in procedures:
+        [fold] = procedure.ground.rounds[0]
+        assert not len(fold.train[target])
+        assert not len(fold.test[1 - target])
+    one, other = (dict(leaves(p._fit(0, p.ground.rounds[0][0].train, 1e-3).heads)) for p in procedures)
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    stages = {"supcon": {"contrastive", "classifier"}, "ft": {"finetune"}}[arm]
+    trained = {path.name.split("-")[1] for path in (tmp_path / "run" / "train").iterdir()}
+    assert trained == stages
+
+
 def test_the_learning_rate_is_chosen_inside_the_training_part(place, tmp_path):
     """Other labels of the tested part change neither the choice nor a parameter."""
     trained, rates = [], []
@@ -137,11 +165,12 @@ def test_the_learning_rate_is_chosen_inside_the_training_part(place, tmp_path):
         config = _config(place, "target=manifest,arm=ft", **{"finetune.rates": (1e-2, 1e-5)})
         procedure = Adaptation(config, tmp_path / f"w{change}", Workbench(progress=False), tmp_path / f"s{change}",
                                True)
-        test = procedure.own.folds[0][0].test
+        fold = procedure.ground.rounds[0][0]
+        test = procedure._rows(0, {procedure.ground.place: fold.test[procedure.ground.place]})
         if change:
-            procedure.numbers[test] = (procedure.numbers[test] + 1) % 3
-        rates.append(procedure._rate(0, 0, 0))
-        trained.append(procedure._fit(0, procedure._training(0, 0), rates[-1]))
+            procedure.classes[test] = (procedure.classes[test] + 1) % 3
+        rates.append(procedure._rate(0, fold.train, 0))
+        trained.append(procedure._fit(0, fold.train, rates[-1]))
     assert rates[0] == rates[1]
     for part in ("encoder", "heads"):
         a, b = (dict(leaves(getattr(fitted, part))) for fitted in trained)
@@ -181,6 +210,7 @@ def test_a_killed_run_ends_as_one_that_was_not(place, tmp_path, sign):
     ("target=manifest,arm=supcom", {}, "Did you mean 'supcon'"),
     ("target=manifest", {"learn_from": "others"}, "config.learn_from=others"),
     ("target=manifest", {"seeds": 0}, "seeds=0"),
+    ("target=manifest,protocol=corpus", {"learn_from": "target"}, "is the only corpus to learn from"),
     ("target=manifest", {"corpora.manifest_2.manifest": ""}, "config.corpora.manifest_2.manifest=FILE"),
     ("target=manifest", {"contrastive.batch_size": 9}, "quarters")])
 def test_what_cannot_be_is_named_before_anything_trains(place, tmp_path, choices, knobs, words):

@@ -65,10 +65,15 @@ def join(parts: Mapping[str, Corpus]) -> Joined:
       parts: two or more, by name.
 
     Raises:
-      UserError: fewer than two.
+      UserError: fewer than two, or one of them twice.
     """
     if len(parts) < 2:
         raise UserError(f"{'+'.join(parts)}: two corpora or more are needed to join them.")
+    of: dict[str, str] = {}
+    for name, corpus in parts.items():
+        if (other := of.setdefault(corpus.key, name)) != name:
+            raise UserError(f"{'+'.join(parts)}: {other} and {name} are the same utterances; give another corpus, or "
+                            f"another part of it, as in --config.corpora.{name}.where=speaker=s0[5-8].")
     scales = {name: registry.builder_class(corpus.name).RATING_SCALE
               for name, corpus in parts.items() if any(map(_rated, corpus.utterances))}
     known = [scale for scale in scales.values() if scale is not None]

@@ -60,15 +60,16 @@ def contrastive_stage(recipe: Recipe, rate: float, encoder: Encoder, start: Para
       encoder: the network.
       start: parameters of its trained part to begin with.
       mixture: what its frozen part has made of the corpora.
-      train: for each corpus the utterances to train on, as positions in that corpus.
+      train: for each corpus the utterances to train on, as positions in that corpus; none if it takes no part.
       labels: for each corpus the emotions of all its utterances.
       seed: draws the batches.
       settings: names the training, for resuming.
     """
     tuning = recipe.contrastive
-    pairs = EmotionPairs([own[rows] for own, rows in zip(labels, train, strict=True)],
-                         tuning.schedule.batch_size, seed, halves=recipe.halves)
-    places = [first + rows for first, rows in zip(mixture.first, train, strict=False)]
+    learns = [c for c, rows in enumerate(train) if len(rows)]
+    pairs = EmotionPairs([labels[c][train[c]] for c in learns], tuning.schedule.batch_size, seed,
+                         halves=recipe.halves)
+    places = [mixture.first[c] + train[c] for c in learns]
     draw = _cutter(mixture, encoder, tuning.seconds, seed)
 
     def batch(step: int) -> dict[str, np.ndarray]:
