@@ -82,7 +82,8 @@ class Adaptation:
         if config.eval.protocol == parts.ACROSS:
             return parts.across(config.target, target, partners, fold_seed=config.fold_seed)
         return parts.within(target, partners, config.eval.protocol, folds=config.eval.folds,
-                            fold_seed=config.fold_seed, fold_seeds=config.fold_seeds)
+                            fold_seed=config.fold_seed, fold_seeds=config.fold_seeds,
+                            emobox_dir=config.data.emobox_dir)
 
     def run(self) -> dict[str, Any]:
         config, started = self.config, time.monotonic()

@@ -76,13 +76,13 @@ class Ground:
 
 
 def within(target: Corpus, partners: Mapping[str, Corpus], protocol: str, *, folds: int, fold_seed: int,
-           fold_seeds: int) -> Ground:
+           fold_seeds: int, emobox_dir: str = "") -> Ground:
     """The target is divided by the protocol, and learns from itself and from parts of its partners."""
     protocol = splits.usual_protocol(target.utterances, protocol)
     seeds = splits.fold_seeds(protocol, fold_seed, fold_seeds)
     corpora = _ordered([target, *partners.values()])
-    divided = [{seed: splits.make_folds(corpus.utterances, protocol if corpus is target else usable(corpus, protocol),
-                                        folds=folds, fold_seed=seed) for seed in seeds} for corpus in corpora]
+    divided = [{seed: splits.folds_of(corpus, protocol if corpus is target else usable(corpus, protocol), folds=folds,
+                                      fold_seed=seed, emobox_dir=emobox_dir) for seed in seeds} for corpus in corpora]
     place = _place(corpora, target)
     rounds = {}
     for seed in seeds:
@@ -137,6 +137,8 @@ def _labelled(corpus: Corpus) -> np.ndarray:
 
 def usable(corpus: Corpus, protocol: str) -> str:
     """The protocol for a corpus beside the target: the same, by its speakers, or at random, the first that can be."""
+    if protocol == "emobox":
+        return protocol
     if protocol == "file":
         return splits.usual_protocol(corpus.utterances, "auto")
     fields = {"loso": "speaker", "speakers": "speaker", "session": "session", "sentence": "sentence"}
