@@ -9,6 +9,7 @@ import pytest
 from tensorflow_datasets.audio import crema_d
 
 from sercl_jax.corpora import registry
+from sercl_jax.corpora.labels import canonical
 from sercl_jax.errors import UserError
 from tests.named_corpora import check_places, load, samples, utterances, write_tree, write_zip
 
@@ -42,7 +43,8 @@ def three_actors(monkeypatch) -> list[str]:
     return names
 
 
-def test_all_of_it(tmp_path):
+def test_all_of_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # as if it were not installed
     found = utterances("crema_d", write_zip(tmp_path / "crema.zip", ALL, TABLES, audio=b""), tmp_path)
     assert len(found) == 7442
     # The counts of the authors and of EmoBox.
@@ -55,6 +57,7 @@ def test_all_of_it(tmp_path):
     for u in found:
         actor, sentence, emotion, _ = u.id.split("_")
         assert (u.speaker, u.sentence, u.label) == (actor, sentence, EMOTIONS[emotion])
+        assert canonical(emotion) == u.label
         assert u.gender == ("female" if int(actor) in WOMEN else "male")
     # TFDS's catalogue has 5144, 738 and 1556: its builder leaves four clips out.
     assert Counter(u.split for u in found if u.id not in LEFT_OUT_BY_TFDS) == {"train": 5144, "validation": 738,
@@ -63,7 +66,6 @@ def test_all_of_it(tmp_path):
     for u in found:
         splits[u.speaker].add(u.split)
     assert all(len(split) == 1 for split in splits.values())
-    assert "tensorflow" not in sys.modules
     assert type(crema_d.tf).__name__ != "SimpleNamespace"  # as TFDS left it
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from sercl_jax.corpora.labels import canonical
 from sercl_jax.errors import UserError
 from tests.named_corpora import check_places, load, samples, utterances, write_tree, write_zip
 
@@ -25,6 +26,7 @@ def test_all_of_it(tmp_path):
     for u in corpus.utterances:
         emotion, speaker, sentence = u.id.split("-")
         assert (u.label, u.speaker, u.sentence) == (EMOTIONS[emotion], speaker, sentence)
+        assert canonical(emotion) == u.label  # as EmoBox and manifests may call it
         assert (u.gender, u.session, u.split) == ("female" if speaker[0] == "f" else "male", "", "")
     np.testing.assert_array_equal(corpus.waveform(100), samples(f"{corpus.utterances[100].id}.wav"))
 

@@ -31,10 +31,10 @@ def test_all_of_it(tmp_path):
     assert len({(u.speaker, u.split) for u in corpus.utterances}) == 4
     u = [u.id for u in corpus.utterances].index("JK_su07")
     np.testing.assert_array_equal(corpus.waveform(u), samples("su07.wav"))
-    assert "tensorflow" not in sys.modules
 
 
-def test_flat_copies(tmp_path):
+def test_flat_copies(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # as if it were not installed
     flat = ["ALL/" + "_".join(name.split("/")[1:]) for name in NAMES]
     expected = utterances("savee", write_zip(tmp_path / "AudioData.zip", NAMES), tmp_path)
     assert utterances("savee", write_zip(tmp_path / "flat.zip", flat), tmp_path) == expected

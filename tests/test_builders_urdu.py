@@ -4,7 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
+from sercl_jax.corpora import registry
 from sercl_jax.errors import UserError
 from tests.named_corpora import check_places, load, samples, utterances, write_tree, write_zip
 
@@ -37,6 +39,18 @@ def test_all_of_it(tmp_path):
         assert (u.label, u.speaker) == (EMOTIONS[folders[u.id]], u.id.partition("_")[0])
         assert (u.gender, u.sentence) == ("male" if u.id[1] == "M" else "female", "")
     np.testing.assert_array_equal(corpus.waveform(7), samples(f"{corpus.utterances[7].id}.wav"))
+
+
+def test_tfds_builds_the_same_records(tmp_path):
+    """What the `tfds build` command calls."""
+    place = write_zip(tmp_path / "manual" / "urdu.zip", NAMES)
+    builder = registry.builder_class("urdu")(data_dir=str(tmp_path / "cache" / "records"))
+    config = tfds.download.DownloadConfig(manual_dir=str(place.parent))
+    builder.download_and_prepare(download_dir=str(tmp_path / "downloads"), download_config=config)
+    assert len(builder.as_data_source(split="train")) == 400
+    records = sorted((tmp_path / "cache" / "records").rglob("*.array_record*"))
+    assert load("urdu", place, tmp_path / "cache").key == load("urdu", place, tmp_path / "other").key
+    assert sorted((tmp_path / "cache" / "records").rglob("*.array_record*")) == records != []
 
 
 def test_folders_of_speakers_make_no_difference(tmp_path):

@@ -1,15 +1,19 @@
 """One name per emotion, whatever a corpus calls it."""
 
+# Nouns, the codes of corpora, EMOVO's Italian, and EmoBox's spellings ("boredem", and "ps" for pleasant surprise).
 _SYNONYMS = {
-    "angry": ("anger", "ang"),
-    "bored": ("boredom",),
+    "amused": ("amusement",),
+    "angry": ("anger", "ang", "rabbia", "rab"),
+    "bored": ("boredom", "boredem"),
     "calm": ("calmness",),
-    "disgusted": ("disgust", "dis"),
-    "fearful": ("fear", "afraid", "scared", "fea"),
-    "happy": ("happiness", "joy", "joyful", "hap"),
-    "neutral": ("neutrality", "neu", "normal"),
-    "sad": ("sadness",),
-    "surprised": ("surprise", "sur"),
+    "disgusted": ("disgust", "dis", "disgusto"),
+    "excited": ("excitement", "exc"),
+    "fearful": ("fear", "afraid", "scared", "fea", "paura", "pau"),
+    "frustrated": ("frustration", "fru"),
+    "happy": ("happiness", "joy", "joyful", "hap", "gioia", "gio"),
+    "neutral": ("neutrality", "neu", "normal", "neutro"),
+    "sad": ("sadness", "tristezza", "tri"),
+    "surprised": ("surprise", "sur", "ps", "sorpresa", "sor"),
 }
 _CANONICAL = {word: name for name, words in _SYNONYMS.items() for word in words}
 
