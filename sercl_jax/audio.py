@@ -16,6 +16,7 @@ from sercl_jax.errors import UserError
 from sercl_jax.types import SAMPLE_RATE
 
 SHORTEST = 0.025  # seconds; one analysis window
+LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; others are damage, and would fill the memory with samples
 # A segment may end this long after its file does: annotations are rounded.
 END_TOLERANCE = 0.05  # seconds
 _UNKNOWN_LENGTH = 1 << 62  # samples; libsndfile says that there are more where the header does not tell
@@ -83,7 +84,7 @@ def read(source: Path | bytes, *, name: str | None = None, start: float | None =
             if not file.seek(0, io.SEEK_END):
                 raise UserError(f"{name}: the file is empty (0 bytes); {_CURE}.")
             if missing := containers.lacking(file):
-                raise UserError(f"{name}: is truncated ({missing}); {_CURE}.")
+                raise UserError(f"{name}: is truncated or damaged ({missing}); {_CURE}.")
             return _recording(file, name, start, end, observe)
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({error.strerror}); {_CURE}.") from error
@@ -142,11 +143,12 @@ def trimmed(samples: int, leading: int, trailing: int) -> tuple[int, int]:
 
 
 def seconds(source: Path) -> float:
-    """The length of an audio file by its header, without decoding it; 0 if it cannot be read."""
+    """The length of an audio file by its header, without decoding it; 0 if it cannot be read, or does not tell."""
     try:
-        return float(soundfile.info(source).duration)
+        info = soundfile.info(source)
     except (soundfile.SoundFileError, OSError):
         return 0.0  # `decode` will say what is wrong with it
+    return float(info.duration) if info.frames < _UNKNOWN_LENGTH else 0.0
 
 
 def _name(source: Path | bytes, name: str | None) -> str:
@@ -158,6 +160,8 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
     blocks, bad = [np.zeros(0)], 0
     try:
         with _Straight(content) as file:
+            if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+                raise UserError(f"{name}: has a sampling rate of {file.samplerate} Hz, which no speech has; {_CURE}.")
             first, last = _segment(name, start, end, file.frames, file.samplerate)
             file.seek(first)
             wanted = last - first
@@ -169,7 +173,8 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
                     observe(block)
             facts = file.samplerate, file.channels, f"{file.format} {file.subtype}"
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise UserError(f"{name}: is not audio that soundfile can read, or is damaged ({error}); {_CURE}.") from error
+        reason = getattr(error, "error_string", error)  # without the address of a Python object
+        raise UserError(f"{name}: is not audio that soundfile can read, or is damaged ({reason}); {_CURE}.") from error
     samples = np.concatenate(blocks)
     if wanted and last < _UNKNOWN_LENGTH:
         raise UserError(f"{name}: is truncated ({len(samples)} of {last - first} samples can be read); {_CURE}.")

@@ -1,20 +1,25 @@
-"""Whether an audio file is all there: libsndfile reads most that end too early without a word."""
+"""Whether an audio file is all there: libsndfile reads most that end too early without a word.
+
+So it does with Ogg files of which some pages are damaged: it leaves these pages out. Damage inside an MP3 file, or to
+the samples of an uncompressed one, nobody can see; FLAC has checksums of its own, which libsndfile does look at.
+"""
 
 import io
 import re
 import struct
+import zlib
 from typing import BinaryIO
 
 # Programs that write to a pipe cannot know the length and put a size at least this large.
 _UNKNOWN_SIZE = 0x7FFFF000
 _OGG_END_OF_STREAM = 0x04
 _OGG_HEADER = 27  # bytes before a page's table of segments
-_OGG_PAGE = 65_307  # bytes, the largest possible
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # bytes with their bits the other way round
 _NIST_COUNTS = (rb"channel_count -i (\d+)", rb"sample_count -i (\d+)", rb"sample_n_bytes -i (\d+)")
 
 
 def lacking(file: BinaryIO) -> str:
-    """What is missing at the end of a WAV, RF64, W64, AIFF, CAF, AU, NIST or Ogg file, in words; "" if nothing is.
+    """What a WAV, RF64, W64, AIFF, CAF, AU, NIST or Ogg file lacks at its end, in words; "" if nothing.
 
     Other files, and those whose length was not known to their writer, count as whole. Leaves the position at 0.
     """
@@ -37,7 +42,7 @@ def lacking(file: BinaryIO) -> str:
     elif head[:8] == b"NIST_1A\n":
         told = _nist(file, size)
     elif head[:4] == b"OggS":
-        told = _ogg(file, size)
+        told = _ogg(file)
     file.seek(0)
     return told
 
@@ -70,12 +75,26 @@ def _nist(file: BinaryIO, size: int) -> str:
     return _promise(channels * samples * width, size - 1024, "bytes of samples")
 
 
-def _ogg(file: BinaryIO, size: int) -> str:
-    file.seek(max(0, size - _OGG_PAGE))
-    tail = file.read()
-    page = tail[max(tail.rfind(b"OggS"), 0):]
-    if len(page) < _OGG_HEADER or not page[5] & _OGG_END_OF_STREAM:
-        return "its last Ogg page is not marked as the end"
-    segments = page[26]
-    length = _OGG_HEADER + segments + sum(page[_OGG_HEADER:_OGG_HEADER + segments])
-    return _promise(length, len(page), "bytes in its last Ogg page")
+def _ogg(file: BinaryIO) -> str:
+    """Every page must be whole, and the last be marked as the end; what follows is no longer audio."""
+    file.seek(0)
+    data = file.read()
+    first, last = 0, False
+    while data[first:first + 4] == b"OggS":
+        segments = first + _OGG_HEADER
+        body = segments + (data[first + 26] if segments <= len(data) else 0)
+        after = body + sum(data[segments:body])
+        if segments > len(data) or after > len(data):
+            return _promise(after - first, len(data) - first, "bytes in its last Ogg page")
+        page = data[first:first + 22] + bytes(4) + data[first + 26:after]
+        if _ogg_checksum(page) != data[first + 22:first + 26]:
+            return f"the Ogg page at byte {first} is damaged"
+        last = bool(data[first + 5] & _OGG_END_OF_STREAM)
+        first = after
+    return "" if last else "its last Ogg page is not marked as the end"
+
+
+def _ogg_checksum(page: bytes) -> bytes:
+    """CRC-32 as Ogg has it, from zlib's, which takes the bits of each byte the other way round and inverts."""
+    value = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return value.to_bytes(4, "big").translate(_REVERSED)

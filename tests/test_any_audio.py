@@ -170,3 +170,34 @@ def test_beginnings_of_files(data):
     assert file.tell() == 0
     with pytest.raises(UserError):
         audio.decode(data, name="a.wav")
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+def test_one_wrong_byte_where_there_are_checksums(container, subtype):
+    data = encoded(np.tile(noise(16_000), 3), format=container, subtype=subtype)
+    decoded = audio.decode(data)
+    for place in np.random.default_rng(0).integers(len(data), size=40):
+        wrong = bytearray(data)
+        wrong[place] ^= 0xFF
+        try:
+            found = audio.decode(bytes(wrong))
+        except UserError:
+            continue
+        np.testing.assert_array_equal(found, decoded)  # the byte was in a comment
+
+
+@pytest.mark.parametrize("rate", [1, 3_999, 768_001])
+def test_sampling_rates_that_are_damage(rate):
+    data = bytearray(encoded(noise(40_000)))
+    data[24:28] = struct.pack("<I", rate)
+    with pytest.raises(UserError, match=rf"a\.wav: has a sampling rate of {rate} Hz"):
+        audio.decode(bytes(data), name="a.wav")
+
+
+def test_messages_are_the_same_every_time():
+    def message() -> str:
+        with pytest.raises(UserError) as error:
+            audio.decode(b"not sound at all", name="a.wav")
+        return str(error.value)
+    assert message() == message()
+    assert "0x" not in message()
