@@ -77,7 +77,7 @@ class Classification:
         results.write_predictions(self.workdir, ours)
         paper = published.serugcl(config.data.corpus) if config.method == "serugcl" else None
         return {
-            "method": config.method, "corpus": config.data.corpus,
+            "method": config.method, "corpus": self.corpus.name,
             "protocol": {"name": self.protocol, "folds": len(self.folds[config.fold_seed]),
                          "training": config.train.training, "normalise": config.normalise,
                          "embedding": self.source.label, "fold_seeds": self._fold_seeds(),
