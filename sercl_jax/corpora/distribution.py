@@ -1,7 +1,7 @@
 """A corpus as its site distributes it: an archive or the tree unpacked from it."""
 
 import os
-import re
+import unicodedata
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Sequence
@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from sercl_jax import files
-from sercl_jax.corpora import archives
+from sercl_jax.corpora import archives, tars
 from sercl_jax.corpora.archives import Entry
+from sercl_jax.corpora.names import Names
 from sercl_jax.errors import UserError
 
 _BLOCK = 1 << 20  # bytes
@@ -21,6 +22,12 @@ _PATIENCE = 30.0  # seconds without an answer
 def entries(place: Path, patterns: str | Sequence[str], what: str, *, also: str = "", gather: bool = False,
             prefer: Collection[str] = (), copies: Path | None = None, progress: bool = True) -> list[Entry]:
     """All files of a distribution whose relative path ends in a match of one of the patterns, sorted.
+
+    What macOS leaves between the files (`._*`, `.DS_Store`, `__MACOSX`) is none of them, and neither Unicode normal
+    forms nor the case of a file's ending count for the match (see `Names`).
+
+    Folders of a tree may be links, wherever they lead: corpora are often linked into place. A file that is a link
+    must lead into one of the tree's folders, so that nobody who packs a tree can have other files read.
 
     Args:
       place: the archive (zip, tar or tar.gz), the unpacked tree, or a folder that holds either, perhaps among others.
@@ -34,62 +41,104 @@ def entries(place: Path, patterns: str | Sequence[str], what: str, *, also: str 
       progress: whether to show a progress bar meanwhile.
 
     Raises:
-      UserError: a pattern matches nothing, or the archive is damaged or has entries that reach outside it.
+      UserError: a pattern matches nothing, or only in another case; a file is there twice or a link that leads away;
+        or the archive is damaged or hostile (see `archives.members`).
     """
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    needed = {pattern: _ending(pattern) for pattern in patterns}
-    ending = _ending("|".join([*patterns, *filter(None, [also])]))
+    names = Names([patterns] if isinstance(patterns, str) else patterns, also)
+    found: list[Entry] = []
+    misspelled: list[str] = []
 
-    def in_archive(path: Path) -> list[Entry]:
+    def lacking() -> list[str]:
+        return names.lacking(entry.member or (entry.path.absolute().parent / entry.relative.name).as_posix()
+                             for entry in found)
+
+    def open_archive(path: Path) -> None:
+        plain = path
         if archives.is_compressed(path):
             if copies is None:
                 raise UserError(f"{path}: is compressed as a whole; decompress it first, or unpack it.")
-            path = archives.plain_copy(path, ending, copies, progress)
-        return archives.members(path, ending)
-
-    def lacking(found: list[Entry]) -> list[str]:
-        names = [entry.member or entry.path.absolute().as_posix() for entry in found]
-        return [pattern for pattern, need in needed.items() if not any(map(need.fullmatch, names))]
+            plain = tars.plain_copy(path, names, copies, progress)
+        held, nearly = archives.members(plain, names)
+        found.extend(held)
+        misspelled.extend(f"{path}:{name}" for name in nearly)
 
     if place.is_file():
-        found = in_archive(place)
+        open_archive(place)
     elif place.is_dir():
-        found = _in_tree(place, ending)
-        if lacking(found):
+        found, misspelled = _in_tree(place, names)
+        if lacking():
             paths = archives.in_folder(place)
             for path in sorted(paths, key=lambda path: not path.name.startswith(tuple(prefer))):
-                if gather or lacking(found):
-                    found += in_archive(path)
+                if gather or lacking():
+                    open_archive(path)
     else:
         raise UserError(f"{place}: there is no such file or folder; give the folder that holds {what}, its archive "
                         "or its unpacked tree.")
-    if missing := lacking(found):
+    if misspelled:
+        more = f" (and {len(misspelled) - 1} more)" if len(misspelled) > 1 else ""
+        raise UserError(f"{misspelled[0]}: {what} spells it otherwise, in upper and lower case{more}; rename it, or "
+                        "unpack the original again.")
+    if missing := lacking():
         raise UserError(f"{place}: holds nothing that looks like {what} (no file matches {missing[0]}, neither in "
                         "the folder nor in a zip or tar in it); give its archive or its unpacked tree.")
     return sorted(found, key=lambda entry: (entry.relative, entry.path))
 
 
-def _ending(pattern: str) -> re.Pattern[str]:
-    return re.compile(f"(?:^|.*/)(?:{pattern})")
-
-
-def _in_tree(place: Path, ending: re.Pattern[str]) -> list[Entry]:
-    found = []
-    seen = set()  # real folders: corpora are often linked into place, and links may go round in circles
-    for name, folders, names in os.walk(place, followlinks=True):
+def _in_tree(place: Path, names: Names) -> tuple[list[Entry], list[str]]:
+    """The files that are wanted, and the paths of those that nearly have such a name."""
+    found: dict[PurePosixPath, Entry] = {}
+    misspelled: list[str] = []
+    links: list[Path] = []
+    seen = set()  # real folders: links may go round in circles
+    roots = [os.path.realpath(place)]  # of what may be read
+    for name, folders, children in os.walk(place, followlinks=True):
         state = os.stat(name)
         if (state.st_dev, state.st_ino) in seen:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
+        if os.path.islink(name):
+            roots.append(os.path.realpath(name))
+        folders.sort()
         folder = Path(name)
         # The tree itself may be named by `place`, so its name counts for the match.
         above = folder.absolute().as_posix()
-        for path in (folder / file for file in names if ending.fullmatch(f"{above}/{file}")):
-            if path.is_file():
-                relative = PurePosixPath(path.relative_to(place).as_posix())
-                found.append(Entry(path, None, relative, path.stat().st_size))
-    return found
+        for child in sorted(children):
+            path = folder / child
+            spelling = names.spelling(f"{above}/{child}")
+            if spelling is None:
+                misspelled += [str(path)] if names.is_misspelled(f"{above}/{child}") else []
+                continue
+            if path.is_symlink():
+                links.append(path)
+            elif not path.is_file():
+                continue
+            relative = PurePosixPath(unicodedata.normalize("NFC", folder.relative_to(place).as_posix()),
+                                     PurePosixPath(spelling).name)
+            entry = Entry(path, None, relative, _size(path))
+            if (first := found.setdefault(relative, entry)) is not entry:
+                raise UserError(f"{path}: is there twice, also as {first.path}; remove one.")
+    _check_links(links, roots)
+    return list(found.values()), misspelled
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, RuntimeError) as error:
+        cure = "fetch its content, if a tool such as git-annex manages it, or remove it" if path.is_symlink() else \
+            "correct that"
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: {'the link leads' if path.is_symlink() else 'is'} nowhere ({reason}); {cure}."
+                        ) from error
+
+
+def _check_links(links: list[Path], roots: list[str]) -> None:
+    for path in links:
+        real = os.path.realpath(path)
+        if not any(real.startswith(os.path.join(root, "")) for root in roots):
+            raise UserError(f"{path}: is a link that leads out of the corpus, to {real}; put the file there instead, "
+                            "or link its whole folder.")
 
 
 def fetch(urls: Sequence[str], target: Path, what: str, cure: str, progress: bool) -> Path:

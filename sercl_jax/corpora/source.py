@@ -22,7 +22,7 @@ class Source:
       file: path of the audio file, or of the archive that holds it; "" if it is synthesised.
       member: its name in the archive.
       size: bytes of a member.
-      offset: where a member of a tar archive begins, in bytes.
+      offset: where the archive has it, in bytes (see `archives.Entry`).
       start, end: seconds; None means the whole file.
       origin: where it is listed ("my.csv, line 3"), for messages; may be empty.
     """
