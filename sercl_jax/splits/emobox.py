@@ -17,8 +17,7 @@ from sercl_jax.splits.emobox_files import Dataset, Line
 from sercl_jax.splits.folds import Fold, Request
 from sercl_jax.splits.published import Published
 
-# What IEMOCAP, EMO-DB and MSP-Podcast are labelled with there, besides what `label_map.json` makes of it.
-_CODES = {"exc": "excited", "fru": "frustrated", "boredem": "bored", "x": "", "no-agreement": ""}
+_NO_LABEL = ("x", "no-agreement")  # MSP-Podcast, where raters disagree
 
 
 @dataclass
@@ -105,7 +104,7 @@ def _check_labels(dataset: Dataset, ids: Mapping[str, str], corpus: _Corpus) -> 
 def _meanings(emotion: str, labels: Mapping[str, str]) -> set[str]:
     """Every name of ours that a label of theirs may have."""
     words = {emotion, labels.get(emotion, ""), labels.get(emotion.lower(), "")} - {""}
-    return {canonical(word) for word in words} | {_CODES[word.lower()] for word in words if word.lower() in _CODES}
+    return {"" if word.lower() in _NO_LABEL else canonical(word) for word in words}
 
 
 def _fold(name: str, parts: Mapping[str, Sequence[Line]], ids: Mapping[str, str], corpus: _Corpus,

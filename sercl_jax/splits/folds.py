@@ -80,7 +80,7 @@ class Request:
         """Refuses so many folds of so many utterances that they would fill the memory; no one would train them."""
         if folds * len(self.rows) > MOST_POSITIONS:
             raise UserError(f"Leaving out each {field} in turn makes {folds} folds of {len(self.rows)} utterances; "
-                            "choose protocol=speakers, which tests groups of them.")
+                            "choose protocol=speakers, disjoint or kfold, which test groups.")
 
 
 def has_target(utterance: "Utterance", targets: str) -> bool:

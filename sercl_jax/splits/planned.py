@@ -112,7 +112,7 @@ def _adaptation(config: ConfigDict, bench: Workbench) -> Plan:
     table = Table(corpus.utterances)
     carved = _official(folds)
     notes = ["One fifth of each training part, by speakers where they are known, chooses the learning rate if there "
-             "are several."]
+             "are several." + (" Nothing uses the official validation split." if carved else "")]
     if protocol != parts.ACROSS:
         notes += [f"Beside it, the arms supcon and ce train the encoder on training parts of {name} "
                   f"({len(partner)} utterances, protocol={parts.usable(partner, protocol)})."
