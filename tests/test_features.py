@@ -119,7 +119,7 @@ def test_low_frequencies_resample_to_11_khz():
     tone = window * np.cos(2 * np.pi * 1000 * n / RATE)
     m = np.arange(275) * RATE / 11_000
     expected = np.interp(m, n, window) * np.cos(2 * np.pi * 1000 * m / RATE)
-    np.testing.assert_allclose((tone[None] @ lsp._resampler())[0], expected, atol=2e-3)
+    np.testing.assert_allclose((tone[None] @ lsp.resampler())[0], expected, atol=2e-3)
 
 
 def test_deltas_and_smoothing_follow_their_formulas():

@@ -66,7 +66,7 @@ def test_the_sum_over_harmonics_follows_its_definition():
         shift = int(np.floor(513 / np.log2(320) * np.log2(h)))
         for j in range(513 - shift):
             expected[j] += 0.85 ** (h - 1) * on_octaves[j + shift] / 15
-    np.testing.assert_allclose(spectrum @ pitch._summation(), expected, atol=1e-12)
+    np.testing.assert_allclose(spectrum @ pitch.summation(), expected, atol=1e-12)
 
 
 def test_candidates_are_interpolated_and_kept_in_range():

@@ -12,7 +12,7 @@ _TARGET_RATE = 11_000  # Hz
 
 
 @lru_cache(maxsize=1)
-def _resampler() -> np.ndarray:
+def resampler() -> np.ndarray:
     """[SHORT, samples at 11 kHz]: inverse Fourier sum of the spectrum at the new sample times, as one matrix.
 
     openSMILE sums half as many bins as it computes output samples (275 for 25 ms), which ends at 4.25 kHz
@@ -26,6 +26,18 @@ def _resampler() -> np.ndarray:
     for k in range(1, length // 2):
         matrix += np.cos(2 * np.pi * k * (old - new))
     return matrix / (_FFT // 2)
+
+
+@lru_cache(maxsize=1)
+def synthesis() -> tuple[np.ndarray, np.ndarray]:
+    """The second half of `resampler`, for who has the 512-point spectrum X of the frame already.
+
+    Returns:
+      C and S, each [137, samples at 11 kHz]: the frame at 11 kHz is Re(X[:137]) C - Im(X[:137]) S.
+    """
+    length = round(SHORT * _TARGET_RATE / RATE)
+    angle = 2 * np.pi * np.outer(np.arange(length // 2), np.arange(length)) / (_FFT * _TARGET_RATE / RATE)
+    return np.cos(angle) / (_FFT // 2), np.sin(angle) / (_FFT // 2)
 
 
 def linear_prediction(signal: np.ndarray, order: int) -> np.ndarray:
@@ -99,4 +111,4 @@ def line_spectral_frequencies(windowed: np.ndarray) -> np.ndarray:
     Returns:
       [T, 8] radians of the 11 kHz rate, ascending. A silent frame has the eight of a flat spectrum.
     """
-    return from_polynomial(linear_prediction(windowed @ _resampler(), ORDER))
+    return from_polynomial(linear_prediction(windowed @ resampler(), ORDER))

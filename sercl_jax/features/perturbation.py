@@ -14,9 +14,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sercl_jax.features import frames, pitch
 
 NAMES = ("jitterLocal", "jitterDDP", "shimmerLocal")
-_RANGE = 0.25  # a period is sought within this fraction of the expected one, either way
-_LONGEST = int(np.ceil((1 + _RANGE) * frames.RATE / pitch.LOWEST))  # samples
-_BELOW = np.tri(_LONGEST + 1, _LONGEST, -1)  # row n keeps the first n columns
+RANGE = 0.25  # a period is sought within this fraction of the expected one, either way
+LONGEST = int(np.ceil((1 + RANGE) * frames.RATE / pitch.LOWEST))  # samples
+_BELOW = np.tri(LONGEST + 1, LONGEST, -1)  # row n keeps the first n columns
 
 
 def correlations(windows: np.ndarray, shortest: int, longest: int) -> np.ndarray:
@@ -79,11 +79,11 @@ class _Tracker:
         """Finds the periods of one frame and returns its jitterLocal, jitterDDP and shimmerLocal.
 
         Args:
-          windows: [S, 2 * _LONGEST]; row k is the signal from its sample k on.
+          windows: [S, 2 * LONGEST]; row k is the signal from its sample k on.
           expected: period in samples.
           start: where the frame begins; the next one begins a hop later.
         """
-        shortest, longest = int((1 - _RANGE) * expected), int(np.ceil((1 + _RANGE) * expected))
+        shortest, longest = int((1 - RANGE) * expected), int(np.ceil((1 + RANGE) * expected))
         end = min(max(start + frames.HOP, self.position + 2 * longest + 2), start + frames.LONG)
         sums = _Sums()
         lowest = np.inf
@@ -148,7 +148,7 @@ def perturbation(signal: np.ndarray, f0: np.ndarray) -> np.ndarray:
       [T, 3] in the order of NAMES.
     """
     single = signal.astype(np.float32)  # as openSMILE holds it: see `advance` on single precision
-    windows = sliding_window_view(np.pad(single.astype(np.float64), (0, 2 * _LONGEST)), 2 * _LONGEST)
+    windows = sliding_window_view(np.pad(single.astype(np.float64), (0, 2 * LONGEST)), 2 * LONGEST)
     values = np.zeros((len(f0), 3))
     tracker: _Tracker | None = None
     for t, hz in enumerate(f0):

@@ -16,32 +16,32 @@ from sercl_jax.features import frames
 NAMES = ("F0finEnv", "voicingFinalUnclipped", "F0final")
 LOWEST, HIGHEST = 52.0, 620.0  # Hz
 VOICED = 0.75  # voicing probability above which a frame has a pitch
-_FFT = 1024
-_BINS = _FFT // 2 + 1
+FFT = 1024
+_BINS = FFT // 2 + 1
 _BOTTOM = 25.0  # Hz, where the octave scale begins; it ends at half the sample rate
 _HARMONICS = 15
 _COMPRESSION = 0.85
-_CANDIDATES = 3
+CANDIDATES = 3
 
 
 @lru_cache(maxsize=1)
-def _window() -> np.ndarray:
+def window() -> np.ndarray:
     """[LONG] Gaussian window, its standard deviation an eighth of its length."""
     x = np.linspace(-1, 1, frames.LONG)
     return np.exp(-0.5 * (x / 0.25) ** 2)
 
 
-def _octaves() -> tuple[float, float]:
+def octaves() -> tuple[float, float]:
     """The octave scale's first point, log2 of Hz, and its step."""
     bottom, top = np.log2(_BOTTOM), np.log2(frames.RATE / 2)
     return float(bottom), float((top - bottom) / (_BINS - 1))
 
 
 @lru_cache(maxsize=1)
-def _summation() -> np.ndarray:
+def summation() -> np.ndarray:
     """[513, 513]: spline onto the octave scale, then the sum over harmonics; both are linear in the spectrum."""
-    bottom, step = _octaves()
-    hz = np.arange(_BINS) * (frames.RATE / _FFT)
+    bottom, step = octaves()
+    hz = np.arange(_BINS) * (frames.RATE / FFT)
     source = np.log2(np.maximum(hz, 1e-9))
     source[0] = 2 * source[1] - source[2]  # 0 Hz has no logarithm
     spline = CubicSpline(source, np.eye(_BINS), bc_type="natural")(bottom + step * np.arange(_BINS))
@@ -69,8 +69,8 @@ def track(signal: np.ndarray, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 def subharmonic_sum(cut: np.ndarray) -> np.ndarray:
     """[T, LONG] frames -> [T, 513] sub-harmonic sum spectrum over the octave scale, never negative."""
-    magnitude = np.abs(fft.rfft(cut * _window(), _FFT, axis=1))
-    return np.maximum(magnitude @ _summation(), 0)
+    magnitude = np.abs(fft.rfft(cut * window(), FFT, axis=1))
+    return np.maximum(magnitude @ summation(), 0)
 
 
 def best_candidate(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,14 +86,14 @@ def best_candidate(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       [T] Hz and [T] voicing in [0, 1); both 0 without a candidate in range.
     """
-    bottom, step = _octaves()
+    bottom, step = octaves()
     inner = spectrum[:, 1:-1]
     peak = (spectrum[:, :-2] < inner) & (inner > spectrum[:, 2:])
     height = np.where(peak, inner, 0)
     before = np.pad(np.maximum.accumulate(height, 1)[:, :-1], ((0, 0), (1, 0)))
     record = peak & (inner > before)
     from_top = np.cumsum(record[:, ::-1], 1)[:, ::-1]
-    rows, columns = np.nonzero(record & (from_top <= _CANDIDATES))
+    rows, columns = np.nonzero(record & (from_top <= CANDIDATES))
     left, middle, right = (spectrum[rows, columns + k] for k in range(3))
     curvature = left - 2 * middle + right
     shift = 0.5 * (left - right) / curvature

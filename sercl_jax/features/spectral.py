@@ -35,9 +35,13 @@ def emphasised(cut: np.ndarray) -> np.ndarray:
 
 def mfcc(power: np.ndarray) -> np.ndarray:
     """[T, 257] power -> [T, 15] liftered cepstrum of 26 mel bands, 20-8000 Hz (the HTK book, section 5.6)."""
-    bands = power @ mel.filterbank(26, FFT, 20.0, 8000.0)
-    cepstrum = fft.dct(np.log(np.maximum(bands, 1e-8)), type=2, axis=1)[:, :_NUM_MFCC] * np.sqrt(0.5 / 26)
-    return cepstrum * (1 + _LIFTER / 2 * np.sin(np.pi * np.arange(_NUM_MFCC) / _LIFTER))
+    return cepstrum(np.log(np.maximum(power @ mel.filterbank(26, FFT, 20.0, 8000.0), 1e-8)))
+
+
+def cepstrum(logs: np.ndarray) -> np.ndarray:
+    """[T, 26] logarithms of mel bands -> [T, 15] liftered cosine transform."""
+    cosines = fft.dct(logs, type=2, axis=1)[:, :_NUM_MFCC] * np.sqrt(0.5 / 26)
+    return cosines * (1 + _LIFTER / 2 * np.sin(np.pi * np.arange(_NUM_MFCC) / _LIFTER))
 
 
 def descriptors(signal: np.ndarray, num_frames: int) -> np.ndarray:

@@ -1,0 +1,202 @@
+"""Waveform matching on the device: the best period at one place of the signal, for many places at once.
+
+Coarse correlations in single precision find the peak; its three points are then computed again from exact integer
+sums, because openSMILE leaves out the worst match of a frame by comparing a double with its own rounding to
+single: which way it was rounded decides whether a period counts. With single precision alone, jitter and shimmer
+agree with openSMILE's to r = .74 to .85 only.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sercl_jax.features import jax_double as double
+from sercl_jax.features.jax_double import Double
+
+_BLOCK = 16  # terms of a sum that are unrolled
+
+
+class Match(NamedTuple):
+    """[L] each: the best period from `begin` on.
+
+    Attributes:
+      found: whether the correlation has an inner peak; the rest means nothing otherwise.
+      length: samples of the peak.
+      period: samples, by the parabola through the peak.
+      score: height of the parabola, as single plus the rest.
+      amplitudes: peak-to-peak amplitude of this period and of the next, in 16 bit steps.
+    """
+
+    found: jax.Array
+    length: jax.Array
+    period: jax.Array
+    score: Double
+    amplitudes: tuple[jax.Array, jax.Array]
+
+
+def rounding(signal: jax.Array) -> jax.Array:
+    """How much 32767 times the single nearest to x / 32767 exceeds x: openSMILE holds samples as that single.
+
+    Looked up, because compilers replace quotients by products, and then this is 0.
+
+    Args:
+      signal: whole numbers of 16 bit.
+    """
+    x = np.arange(-32768, 32768)
+    table = (x / 32767).astype(np.float32).astype(np.float64) * 32767 - x
+    return jnp.asarray(table, jnp.float32)[signal.astype(jnp.int32) + 32768]
+
+
+def slices(signal: jax.Array, starts: jax.Array, length: int) -> jax.Array:
+    """[S] and [L] -> [L, length]."""
+    return jax.vmap(lambda start: jax.lax.dynamic_slice(signal, (start,), (length,)))(starts)
+
+
+def _running(values: jax.Array) -> jax.Array:
+    """[L, M] -> [L, M] sums of the values before each."""
+    return jnp.cumsum(values, 1) - values
+
+
+def correlations(signal: jax.Array, begin: jax.Array, shortest: jax.Array, terms: int, lags: int) -> jax.Array:
+    """`perturbation.correlations` at many places.
+
+    Args:
+      signal: [S].
+      begin, shortest: [L] int32.
+      terms: an upper bound of shortest.
+      lags: how many, M.
+
+    Returns:
+      [L, M], lag shortest + m in column m; NaN where a stretch is constant.
+    """
+    x = jnp.where(jnp.arange(terms)[None] < shortest[:, None], slices(signal, begin, terms), 0)
+    y = slices(signal, begin + shortest, terms + lags)
+    z = slices(signal, begin + 2 * shortest, 2 * lags)
+    # The sum over i < shortest + m, split: the first part has the same terms for every lag.
+    def first(block: int, total: jax.Array) -> jax.Array:
+        own = jax.lax.dynamic_slice_in_dim(x, block * _BLOCK, _BLOCK, 1)
+        late = jax.lax.dynamic_slice_in_dim(y, block * _BLOCK, _BLOCK + lags, 1)
+        for i in range(_BLOCK):
+            total = total + own[:, i:i + 1] * late[:, i:i + lags]
+        return total
+
+    def second(block: int, total: jax.Array) -> jax.Array:
+        own = jax.lax.dynamic_slice_in_dim(y, block * _BLOCK, _BLOCK, 1)
+        late = jax.lax.dynamic_slice_in_dim(z, block * _BLOCK, _BLOCK + lags, 1)
+        for i in range(_BLOCK):
+            counts = jnp.arange(lags)[None] > block * _BLOCK + i
+            total = total + jnp.where(counts, own[:, i:i + 1] * late[:, i:i + lags], 0)
+        return total
+
+    xy = jax.lax.fori_loop(0, terms // _BLOCK, first, jnp.zeros((len(begin), lags)))
+    xy = jax.lax.fori_loop(0, lags // _BLOCK, second, xy)
+    n = (shortest[:, None] + jnp.arange(lags)[None]).astype(jnp.float32)
+    early = jnp.arange(terms)[None] < shortest[:, None]
+
+    def stretches(values: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        a, b, c = values
+        inside = a.sum(1, keepdims=True) + _running(b[:, :lags])
+        both = (a + jnp.where(early, b[:, :terms], 0)).sum(1, keepdims=True) + _running(c[:, ::2] + c[:, 1::2])
+        return inside, both - inside
+
+    sx, sy = stretches((x, y, z))
+    xx, yy = stretches((x * x, y * y, z * z))
+    vx, vy = xx - sx * sx / n, yy - sy * sy / n
+    varied = (vx > 1e-6 * xx) & (vy > 1e-6 * yy)
+    return jnp.where(varied, (xy - sx * sy / n) / jnp.sqrt(jnp.where(varied, vx * vy, 1)), jnp.nan)
+
+
+def best_match(signal: jax.Array, off: jax.Array, begin: jax.Array, shortest: jax.Array, longest: jax.Array, *,
+               limit: int) -> Match:
+    """The highest inner peak of the correlations from `shortest` to `longest`, at many places.
+
+    Args:
+      signal: [S] samples as whole numbers, 16 bit.
+      off: [S] `rounding` of the signal.
+      begin, shortest, longest: [L] int32; shortest about 3/4 and longest about 5/4 of the expected period.
+      limit: no longest exceeds it; what is computed grows with its square.
+    """
+    terms, lags = (-(-int(part * limit + 3) // _BLOCK) * _BLOCK for part in (0.6, 0.4))
+    coarse = correlations(signal, begin, shortest, terms, lags)
+    middle = coarse[:, 1:-1]
+    inner = jnp.arange(1, lags - 1)[None] < (longest - shortest - 1)[:, None]
+    peak = (middle > coarse[:, :-2]) & (middle > coarse[:, 2:]) & inner
+    height = jnp.where(peak, middle, -2)
+    length = shortest + 1 + jnp.argmax(height, 1).astype(jnp.int32)
+    x = slices(signal, begin, limit)
+    y = slices(signal, begin + length - 1, limit + 3)
+    points = _exact(x, y, slices(off, begin, limit), slices(off, begin + length - 1, limit + 3), length)
+    centre = Double(points.high[:, 1], points.low[:, 1])
+    left, right = (double.add(Double(points.high[:, k], points.low[:, k]), double.negative(centre)) for k in (0, 2))
+    slope, bend = double.add(left, double.negative(right)), double.add(left, right)
+    bend = jax.tree.map(lambda part, safe: jnp.where(bend.high < 0, part, safe), bend, double.single(-jnp.ones(1)))
+    ratio = double.divide(slope, bend)  # twice the shift of the peak
+    score = double.add(centre, double.multiply(double.multiply(slope, ratio), double.single(jnp.full(1, -0.125))))
+    shift = 0.5 * ratio.high
+    inside = (jnp.arange(limit)[None] >= 1) & (jnp.arange(limit)[None] < length[:, None] - 1)
+    amplitudes = tuple(jnp.where(inside, part, -jnp.inf).max(1) - jnp.where(inside, part, jnp.inf).min(1)
+                       for part in (x, y[:, 1:limit + 1]))
+    return Match(peak.any(1), length, length.astype(jnp.float32) + shift, score, (amplitudes[0], amplitudes[1]))
+
+
+def _parts(product: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Exact int32 products as 2^15 a + b; sums of up to 512 of either are exact in single precision."""
+    return (product >> 15).astype(jnp.float32), (product & 32767).astype(jnp.float32)
+
+
+def _exact(x: jax.Array, y: jax.Array, off_x: jax.Array, off_y: jax.Array, length: jax.Array) -> Double:
+    """Correlations for the periods length - 1, length and length + 1, to about 1e-13.
+
+    Args:
+      x: [L, N] samples from the first stretch's begin.
+      y: [L, N + 3] samples from length - 1 later.
+      off_x, off_y: `rounding` of either.
+      length: [L] int32.
+
+    Returns:
+      [L, 3].
+    """
+    count, offset = x.shape[1], np.arange(3, dtype=np.int32)
+    n = length[:, None] - 1 + offset[None]
+    whole = [part.astype(jnp.int32) for part in (x, y)]
+    rest = [off_x, off_y]
+
+    def stretch(which: int, mask: jax.Array) -> tuple[Double, Double]:
+        own, off = whole[which], rest[which]
+        square = own * own
+        columns = jnp.stack([own.astype(jnp.float32), off, *_parts(square), 2 * off * own.astype(jnp.float32)], 2)
+        sums = jnp.einsum("ljn,lnq->qlj", mask.astype(jnp.float32), columns, precision=jax.lax.Precision.HIGHEST)
+        return double.of(sums[0], sums[1]), _joined(sums[2], sums[3], sums[4])
+
+    at_x, at_y = (jnp.arange(part.shape[1])[None, None] for part in (x, y))
+    sx, xx = stretch(0, at_x < n[..., None])
+    sy, yy = stretch(1, (at_y >= offset[None, :, None]) & (at_y < (n + offset[None])[..., None]))
+    sums = []
+    for j in range(3):
+        late, off = whole[1][:, j:j + count], rest[1][:, j:j + count]
+        mixed = x * off + rest[0] * y[:, j:j + count]
+        columns = jnp.stack([*_parts(whole[0] * late), mixed])
+        sums.append(jnp.where((at_x[0] < n[:, j:j + 1])[None], columns, 0).sum(2))
+    xy = _joined(*(jnp.stack(part, 1) for part in zip(*sums, strict=True)))
+    size = double.single(n.astype(jnp.float32))
+    covariance, vx, vy = (double.add(double.multiply(size, product), double.negative(double.multiply(one, other)))
+                          for product, one, other in ((xy, sx, sy), (xx, sx, sx), (yy, sy, sy)))
+    return _quotient(covariance, vx, vy)
+
+
+def _joined(high: jax.Array, low: jax.Array, rest: jax.Array) -> Double:
+    total = double.of(32768 * high, low)
+    return double.add(total, double.single(rest))
+
+
+def _quotient(covariance: Double, vx: Double, vy: Double) -> Double:
+    """covariance / sqrt(vx vy): one Newton step from single precision, its residual in double."""
+    scale = 1 / jnp.maximum(jnp.maximum(vx.high, vy.high), 1)
+    covariance, vx, vy = (double.multiply(v, double.single(scale)) for v in (covariance, vx, vy))
+    variance = double.multiply(vx, vy)
+    near = covariance.high / jnp.sqrt(jnp.maximum(variance.high, 1e-30))
+    residual = double.add(double.multiply(covariance, covariance),
+                          double.negative(double.multiply(variance, double.product(near, near))))
+    return double.of(near, residual.high / (2 * near * jnp.maximum(variance.high, 1e-30)))

@@ -1,0 +1,161 @@
+"""Jitter and shimmer on the device: `sercl_jax.features.perturbation` for a whole batch at once.
+
+Periods follow one from another, but voiced stretches are independent: LANES of them are worked on side by side, one
+period each at a time, and a lane whose stretch has ended takes the next one. So the number of steps is about the
+number of periods in the batch over LANES, whatever utterance they come from.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sercl_jax.features import frames, jax_periods, perturbation
+from sercl_jax.features.frames import HOP, RATE
+
+LANES = 128
+_LIMITS = (112, 224, perturbation.LONGEST)  # samples: sizes that a step is compiled for; the longest period decides
+
+
+class _Sums(NamedTuple):
+    """What the accepted periods of a frame add up to, [L] float32 each."""
+
+    periods: jax.Array
+    length: jax.Array
+    differences: jax.Array
+    difference: jax.Array
+    seconds: jax.Array  # differences of differences
+    second: jax.Array
+    amplitude: jax.Array
+    amplitude_change: jax.Array
+    lowest: jax.Array  # score so far
+
+    @staticmethod
+    def none(lanes: int) -> "_Sums":
+        return _Sums(*(jnp.zeros(lanes) for _ in range(8)), jnp.full(lanes, jnp.inf))
+
+
+class _Lanes(NamedTuple):
+    """Where every lane stands, [L] each."""
+
+    frame: jax.Array  # int32, row by row; the number of all frames where there is nothing left to do
+    position: jax.Array  # int32 sample: where the first period of the next frame begins
+    begin: jax.Array  # int32 sample: where the next period is sought
+    stop: jax.Array  # int32 sample: where the frame is done
+    period: jax.Array  # the last accepted one of the stretch, samples; 0 for none
+    difference: jax.Array  # the last one of the stretch; 0 for none
+    held: jax.Array  # [L, 3] the stretch's last values
+    sums: _Sums
+
+
+def _range(expected: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Shortest and longest period to seek, int32."""
+    return (jnp.floor((1 - perturbation.RANGE) * expected).astype(jnp.int32),
+            jnp.ceil((1 + perturbation.RANGE) * expected).astype(jnp.int32))
+
+
+def _stop(frame: jax.Array, position: jax.Array, longest: jax.Array) -> jax.Array:
+    start = (frame + 1) * HOP  # the contour knows frame t when frame t + 1 begins
+    end = jnp.minimum(jnp.maximum(start + HOP, position + 2 * longest + 2), start + frames.LONG)
+    return end - 2 * longest - 1
+
+
+def _accept(sums: _Sums, lanes: _Lanes, match: jax_periods.Match, accepted: jax.Array) -> tuple[
+        _Sums, jax.Array, jax.Array]:
+    """The sums, the last period and the last difference with another period taken in where `accepted`."""
+    one = accepted.astype(jnp.float32)
+    again = jnp.where(lanes.period > 0, one, 0)
+    difference = jnp.abs(lanes.period - match.period)
+    third = jnp.where(lanes.difference > 0, again, 0)
+    period = jnp.where(accepted, match.period, 0)
+    first, second = match.amplitudes
+    new = _Sums(
+        sums.periods + one, sums.length + period, sums.differences + again,
+        sums.difference + jnp.where(again > 0, difference, 0), sums.seconds + third,
+        sums.second + jnp.where(third > 0, jnp.abs(lanes.difference - difference), 0),
+        sums.amplitude + jnp.where(accepted, (first + second) / 2, 0),
+        sums.amplitude_change + jnp.where(accepted, jnp.abs(first - second), 0), sums.lowest)
+    return (new, jnp.where(accepted, match.period, lanes.period),
+            jnp.where(again > 0, difference, lanes.difference))
+
+
+def _values(sums: _Sums, held: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A finished frame's three values, and what the stretch holds from now on: [L, 3] each."""
+    def ratio(total: jax.Array, of: jax.Array) -> jax.Array:
+        return jnp.where(of > 0, jnp.minimum(total / jnp.where(of > 0, of, 1), 1), 0)
+
+    mean = sums.length / jnp.maximum(sums.periods, 1)
+    fresh = jnp.stack([ratio(sums.difference, sums.differences * mean), ratio(sums.second, sums.seconds * mean),
+                       ratio(sums.amplitude_change, sums.amplitude)], 1)
+    enough = jnp.stack([sums.differences, sums.seconds, sums.periods], 1) > 0
+    some = (sums.periods > 0)[:, None]
+    return jnp.where(some, fresh, held), jnp.where(some & enough, fresh, held)
+
+
+def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
+    """Jitter and shimmer of every frame.
+
+    Args:
+      signal: [B, S] float32 whole numbers of 16 bit, S a multiple of HOP.
+      f0: [B, S / HOP] Hz, 0 where unvoiced; frame 0 of every utterance and the last of every row are.
+
+    Returns:
+      [B, S / HOP, 3] in the order of `perturbation.NAMES`.
+    """
+    batch, hops = f0.shape
+    total = batch * hops
+    flat = jnp.pad(signal.reshape(-1), (0, 4 * perturbation.LONGEST))
+    off = jax_periods.rounding(flat)
+    contour = jnp.pad(f0.reshape(-1), (0, 1))
+    expected = jnp.where(contour > 0, RATE / jnp.where(contour > 0, contour, 1), 0)
+    voiced = contour[:-1] > 0
+    onset = voiced & ~jnp.pad(voiced, (1, 0))[:-1]
+    jobs = jnp.nonzero(onset, size=total // 2 + 1 + LANES, fill_value=total)[0].astype(jnp.int32)
+
+    def entered(frame: jax.Array, position: jax.Array) -> jax.Array:
+        return _stop(frame, position, _range(expected[frame])[1])
+
+    def step(state: tuple[_Lanes, jax.Array, jax.Array]) -> tuple[_Lanes, jax.Array, jax.Array]:
+        lanes, taken, values = state
+        active = lanes.frame < total
+        shortest, longest = _range(expected[lanes.frame])
+        size = sum((longest.max() > limit).astype(jnp.int32) for limit in _LIMITS[:-1])
+        match = jax.lax.switch(size, [
+            lambda limit=limit: jax_periods.best_match(flat, off, lanes.begin, shortest, longest, limit=limit)
+            for limit in _LIMITS])
+        running = active & (lanes.begin < lanes.stop)
+        found = running & match.found
+        lowest = jnp.where(found, jnp.minimum(lanes.sums.lowest, match.score.high), lanes.sums.lowest)
+        better = (match.score.high > lowest) | ((match.score.high == lowest) & (match.score.low > 0))
+        sums, period, difference = _accept(lanes.sums, lanes, match, found & better)
+        sums = sums._replace(lowest=lowest)
+        advance = jnp.where(match.found, match.length, jnp.round(expected[lanes.frame]).astype(jnp.int32))
+        begin = jnp.where(running, lanes.begin + advance, lanes.begin)
+        position = jnp.where(running & (begin < (lanes.frame + 2) * HOP - 1), begin, lanes.position)
+
+        done = active & (begin >= lanes.stop)
+        result, held = _values(sums, lanes.held)
+        values = values.at[jnp.where(done, lanes.frame, total)].set(result, mode="drop")
+        ended = done & ~(contour[lanes.frame + done] > 0)
+        rank = jnp.cumsum(ended.astype(jnp.int32))
+        frame = jnp.where(ended, jobs[jnp.where(ended, taken + rank - 1, 0)], lanes.frame + done)
+        position = jnp.where(ended, (frame + 1) * HOP, position)
+
+        def fresh(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(ended, new, old)
+
+        sums = jax.tree.map(lambda none, kept: jnp.where(done, none, kept), _Sums.none(LANES), sums)
+        following = _Lanes(frame, position, jnp.where(done, position, begin),
+                           jnp.where(done, entered(frame, position), lanes.stop),
+                           fresh(jnp.zeros(LANES), period), fresh(jnp.zeros(LANES), difference),
+                           jnp.where(ended[:, None], 0, held), sums)
+        held_back = jnp.where(done[:, None], following.held, lanes.held)
+        return following._replace(held=held_back), taken + rank[-1], values
+
+    frame = jobs[:LANES]
+    position = (frame + 1) * HOP
+    lanes = _Lanes(frame, position, position, entered(frame, position), jnp.zeros(LANES), jnp.zeros(LANES),
+                   jnp.zeros((LANES, 3)), _Sums.none(LANES))
+    state = (lanes, jnp.int32(LANES), jnp.zeros((total, 3)))
+    values = jax.lax.while_loop(lambda s: (s[0].frame < total).any(), step, state)[2]
+    return values.reshape(batch, hops, 3)
