@@ -174,7 +174,8 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
             facts = file.samplerate, file.channels, f"{file.format} {file.subtype}"
     except (soundfile.SoundFileError, RuntimeError) as error:
         reason = getattr(error, "error_string", error)  # without the address of a Python object
-        raise UserError(f"{name}: is not audio that soundfile can read, or is damaged ({reason}); {_CURE}.") from error
+        raise UserError(f"{name}: is not audio that soundfile can read, or is damaged ({reason}); "
+                        f"{_CURE}.") from error
     samples = np.concatenate(blocks)
     if wanted and last < _UNKNOWN_LENGTH:
         raise UserError(f"{name}: is truncated ({len(samples)} of {last - first} samples can be read); {_CURE}.")
