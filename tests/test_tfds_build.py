@@ -153,9 +153,9 @@ def test_which_manifest(tmp_path, given):
     (given / "m.csv").write_text("path,label,speaker\n0.wav,,\n", encoding="utf-8")
     assert prepare("manifest", tmp_path, "m.csv", manual_dir=given).info.splits["train"].num_examples == 1
     assert prepare("manifest", tmp_path, "second.csv", manual_dir=given).info.splits["train"].num_examples == 5
-    with pytest.raises(UserError, match="third.csv"):
+    with pytest.raises(UserError, match=r"third\.csv"):
         prepare("manifest", tmp_path, "third.csv", manual_dir=given)
-    with pytest.raises(UserError, match="found none that ends in .csv"):
+    with pytest.raises(UserError, match=r"found none that ends in \.csv"):
         prepare("manifest", tmp_path, manual_dir=tmp_path / "nothing")
     with pytest.raises(UserError, match="--manual_dir=FOLDER"):
         prepare("manifest", tmp_path / "empty")
@@ -182,7 +182,7 @@ def test_subsets(tmp_path):
     ({"download_mode": tfds.download.GenerateMode.UPDATE_DATASET_INFO}, "--update_metadata_only is not supported"),
     ({"num_shards": 0}, "--num_shards is 0; it must be positive"),
     ({"max_shard_size": -1 << 20}, "--max_shard_size is -1048576; it must be positive"),
-    ({"manual_dir": "gs://bucket/corpus"}, "gs://bucket/corpus: corpora are read and written through the file system"),
+    ({"manual_dir": "gs://bucket/corpus"}, "gs://bucket/corpus: corpora are read and written through the file"),
 ])
 def test_options_that_are_refused(tmp_path, given, option, complaint):
     with pytest.raises(UserError) as error:

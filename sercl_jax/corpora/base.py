@@ -133,8 +133,8 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         examples = self._generate_examples(sources)
         if self.options.num_shards is None:
             return shards.write((one for _, one in examples), folder, self.options.largest_shard)
-        parts = {source.utterance.id: number
-                 for number, part in enumerate(pipeline.in_parts(sources, self.options.num_shards)) for source in part}
+        parts = {source.utterance.id: number for number, part in enumerate(
+            pipeline.in_parts(sources, self.options.num_shards)) for source in part}
         return [shard for _, part in itertools.groupby(examples, lambda one: parts[one[0]])
                 for shard in shards.write((one for _, one in part), folder, pipeline.UNLIMITED)]
 
