@@ -41,16 +41,12 @@ def names(utterances: list[Utterance], folds: tuple[Fold, ...]) -> list[tuple[st
 def test_folds_are_the_published_ones_whatever_the_order(tmp_path_factory: pytest.TempPathFactory, count: int,
                                                          shuffle: random.Random, forms: tuple[str, ...]) -> None:
     place = tmp_path_factory.mktemp("emobox")
-    rows = shuffle.sample(ROWS, len(ROWS))
-    # Every emotion in every training part.
+    # By emotion, so that every one of them is in every training part.
+    rows = sorted(shuffle.sample(ROWS, len(ROWS)), key=lambda row: row.emotion)
     expected = dealt(rows, count)
     emobox_tree.write(place, "emodb", expected, labels=EMODB_MAP, forms=forms)
     utterances = shuffle.sample(UTTERANCES, len(UTTERANCES))
-    try:
-        made = folds_of(utterances, place)
-    except UserError as error:  # a test part may hold all utterances of a class
-        assert "training utterances lack" in str(error)
-        return
+    made = folds_of(utterances, place)
     assert names(utterances, made) == [(f"fold {k}", {row.key for row in parts["train"]},
                                         {row.key for row in parts["test"]}) for k, parts in expected.items()]
     for fold in made:
@@ -202,7 +198,8 @@ def test_labels_are_compared_with_tolerance(tmp_path: Path) -> None:
 
 def test_emovos_map_has_another_name(tmp_path: Path) -> None:
     utterances = [Utterance(f"{code}-{who}-{text}", 1, label=label, speaker=who)
-                  for code, label in (("gio", "happy"), ("tri", "sad")) for who in ("f1", "m1", "m2") for text in "ab"]
+                  for code, label in (("gio", "happy"), ("tri", "sad")) for who in ("f1", "m1", "m2")
+                  for text in "ab"]
     rows = [Row(u.id, f"{u.speaker}/{u.id}.wav", u.id[:3]) for u in utterances]
     emobox_tree.write(tmp_path, "emovo", dealt(rows, 3), labels={"gio": "Happy", "tri": "Sad"},
                       labels_name="label_dict.json")
@@ -237,7 +234,8 @@ def test_iemocaps_excited_are_happy_there(tmp_path: Path) -> None:
     raw = {label: code for code, label in codes.items()}
     rows = {s: [Row(u.id, f"Session{s}/sentences/wav/{u.id[:14]}/{u.id}.wav", raw[u.label]) for u in utterances
                 if u.session == str(s)] for s in range(1, 6)}
-    folds = {s: {"train": [row for other in rows if other != s for row in rows[other]], "test": rows[s]} for s in rows}
+    folds = {s: {"train": [row for other in rows if other != s for row in rows[other]], "test": rows[s]}
+             for s in rows}
     emobox_tree.write(tmp_path, "iemocap", folds,
                       labels={"neu": "Neutral", "hap": "Happy", "ang": "Angry", "sad": "Sad", "exc": "Happy"})
     usual = [dataclasses.replace(u, label="happy" if u.label == "excited" else u.label) for u in utterances]
@@ -252,7 +250,8 @@ def test_iemocaps_excited_are_happy_there(tmp_path: Path) -> None:
 def test_msp_podcasts_disagreements_are_unlabelled(tmp_path: Path) -> None:
     codes = {"A": "angry", "N": "neutral", "X": ""}
     utterances = [Utterance(f"MSP-PODCAST_{n:04}_{code}", 1, label=label, split=split, valence=4.0)
-                  for n, split in enumerate(("train", "train", "validation", "test")) for code, label in codes.items()]
+                  for n, split in enumerate(("train", "train", "validation", "test"))
+                  for code, label in codes.items()]
     rows = {split: [Row(u.id, f"Audio/{u.id}.wav", u.id[-1]) for u in utterances if u.split == split]
             for split in ("train", "validation", "test")}
     emobox_tree.write(tmp_path, "msppodcast", {1: {"train": rows["train"], "valid": rows["validation"],
@@ -288,7 +287,7 @@ def _remove(name: str) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(("damage", "message"), [
-    (_change("train", lambda lines: [*lines, lines[0]]), r"train_fold_1.jsonl, line 19: \w+ is listed twice, also in"),
+    (_change("train", lambda lines: [*lines, lines[0]]), r"train_fold_1.jsonl, line 19: \w+ is listed twice, also"),
     (_change("test", lambda lines: [lines[0][:40], *lines[1:]]), r"test_fold_1.jsonl, line 1: is not JSON"),
     (_change("test", lambda lines: ["[]", *lines[1:]]), r"line 1: has no text 'key'"),
     (_change("test", lambda lines: [lines[0].replace('"emo"', '"label"')]), r"line 1: has no text 'emo'"),
@@ -348,7 +347,7 @@ def test_folders_without_the_dataset_are_refused(tmp_path: Path, prepare: Callab
 
 
 def test_the_folder_must_be_named() -> None:
-    with pytest.raises(UserError, match="protocol=emobox needs the published fold files: --config.data.emobox_dir=DIR"):
+    with pytest.raises(UserError, match=r"protocol=emobox needs the published fold files: --config[.]data[.]emobox"):
         make_folds(UTTERANCES, "emobox", folds=0, fold_seed=0)
 
 
@@ -357,8 +356,8 @@ def test_the_folder_must_be_named() -> None:
 
 def ravdess() -> list[Utterance]:
     """All 1440 utterances, as the corpus names them."""
-    emotions = dict(zip(("01", "02", "03", "04", "05", "06", "07", "08"),
-                        ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgusted", "surprised"), strict=True))
+    known = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
+    emotions = {f"{number:02}": label for number, label in enumerate(known, start=1)}
     return [Utterance(f"03-01-{emotion}-{strength}-{text}-{take}-{actor:02}", 1, label=label, speaker=f"{actor:02}",
                       sentence=text)
             for actor in range(1, 25) for emotion, label in emotions.items() for strength in ("01", "02")

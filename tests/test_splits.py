@@ -1,6 +1,7 @@
 """Folds: disjoint as promised, every labelled utterance tested once, the same for any order of input."""
 
 import dataclasses
+import math
 import random
 import zipfile
 from collections import Counter
@@ -15,8 +16,9 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sercl_jax.errors import UserError
 from sercl_jax.protocol_sheet import protocol_sheet
 from sercl_jax.splits import PROTOCOLS as ALL_PROTOCOLS
-from sercl_jax.splits import SEEDED_PROTOCOLS, Fold, is_speaker_disjoint, make_folds
+from sercl_jax.splits import SEEDED_PROTOCOLS, Fold, is_speaker_disjoint, make_folds, usual_protocol
 from sercl_jax.types import Utterance
+from sercl_jax.validation import Carved, carve_fold
 
 PROTOCOLS = tuple(name for name in ALL_PROTOCOLS if name not in ("emobox", "corpus"))  # which have tests of their own
 LABELS = ("angry", "neutral", "sad")
@@ -266,3 +268,191 @@ def test_emodb_folds_of_the_real_file_names(shared_corpora: Path | None) -> None
     assert 60 < sum(row["same_take"] for row in sheet["folds"]) <= 121
     cells = make_folds(utterances, "disjoint", folds=100, fold_seed=0)
     assert sum(len(fold.test) for fold in cells) == 535
+
+
+# One corpus left out.
+
+
+def joined(corpora: dict[str, tuple[str, ...]], each: int = 3) -> list[Utterance]:
+    """Corpora with these emotions, as `corpora.joined` makes them; and an unlabelled utterance of each."""
+    return [Utterance(f"{name}/{label or 'x'}{n}", 1, label=label, speaker=f"{name}/s{n % 2}", corpus=name,
+                      valence=float(n))
+            for name, labels in corpora.items() for label in (*labels, "") for n in range(each)]
+
+
+EMOTIONS = ("angry", "bored", "calm", "happy", "neutral", "sad")
+
+
+@settings(deadline=None, max_examples=60)
+@given(sets=st.lists(st.sets(st.sampled_from(EMOTIONS), min_size=1), min_size=2, max_size=4),
+       shuffle=st.randoms(use_true_random=False))
+def test_each_corpus_is_tested_by_the_others_on_what_both_have(sets: list[set[str]], shuffle: random.Random) -> None:
+    known = {f"c{n}": tuple(sorted(labels)) for n, labels in enumerate(sets)}
+    utterances = shuffle.sample(everything := joined(known), len(everything))
+    common = {name: set(labels) & {label for other, theirs in known.items() if other != name for label in theirs}
+              for name, labels in known.items()}
+    if any(len(both) < 2 for both in common.values()):
+        with pytest.raises(UserError, match="fewer than two emotions in common"):
+            make_folds(utterances, "corpus", folds=0, fold_seed=0)
+        return
+    made = make_folds(utterances, "corpus", folds=0, fold_seed=0)
+    assert [fold.name for fold in made] == [f"corpus {name}" for name in sorted(known)]
+    for fold, name in zip(made, sorted(known), strict=True):
+        assert ids(utterances, fold)[1:] == tuple(
+            sorted(u.id for u in utterances if (u.corpus == name) == tested and u.label in common[name])
+            for tested in (False, True))
+        lost = 3 * len(set(known[name]) - common[name])
+        unwanted = sum(3 * len(set(labels) - common[name]) for other, labels in known.items() if other != name)
+        assert [note.split()[:2] for note in fold.notes] == (
+            ([[str(lost), "tested"]] if lost else []) + ([[str(unwanted), "training"]] if unwanted else []))
+        assert is_speaker_disjoint(utterances, [fold])
+    sheet = protocol_sheet(utterances, made)
+    assert len(sheet["notes"]) == sum(len(fold.notes) for fold in made)
+    assert sheet["left_out"] == sum(u.label != "" for u in utterances) - sum(len(fold.test) for fold in made)
+
+
+def test_the_notes_name_what_no_other_corpus_has() -> None:
+    utterances = joined({"berlin": ("angry", "bored", "sad"), "toronto": ("angry", "calm", "sad")})
+    berlin, toronto = make_folds(utterances, "corpus", folds=0, fold_seed=0)
+    assert berlin.notes == ("3 tested utterances are left out, because no other corpus has them: bored 3.",
+                            "3 training utterances are left out, because berlin has none of them: calm 3.")
+    assert toronto.notes[0].endswith("calm 3.")
+    rated = make_folds(utterances, "corpus", folds=0, fold_seed=0, targets="ratings")
+    assert [(len(fold.train), len(fold.test), fold.notes) for fold in rated] == [(12, 12, ())] * 2
+
+
+def test_only_some_corpora_are_tested_if_so_asked() -> None:
+    utterances = joined(dict.fromkeys(("a", "b", "c"), ("angry", "sad")))
+    for tested, expected in (("b", ["b"]), ("c+a", ["c", "a"]), ("a + a", ["a"]), ("", ["a", "b", "c"])):
+        made = make_folds(utterances, "corpus", folds=0, fold_seed=0, tested=tested)
+        assert [fold.name.removeprefix("corpus ") for fold in made] == expected
+        assert {len(fold.train) for fold in made} == {12}
+    with pytest.raises(UserError, match=r"config.eval.tested=bb: unknown. Did you mean 'b'\?"):
+        make_folds(utterances, "corpus", folds=0, fold_seed=0, tested="a+bb")
+
+
+@pytest.mark.parametrize("utterances", [corpus(), joined({"only": ("angry", "sad")}),
+                                        [*joined({"a": LABELS, "b": LABELS}), *corpus()]])
+def test_one_corpus_cannot_be_left_out(utterances: list[Utterance]) -> None:
+    with pytest.raises(UserError, match="protocol=corpus: trains on some corpora and tests another"):
+        make_folds(utterances, "corpus", folds=0, fold_seed=0)
+
+
+# What auto stands for.
+
+
+@pytest.mark.parametrize(("utterances", "expected"), [
+    (joined({"a": LABELS, "b": LABELS}), "corpus"),
+    (corpus(), "file"),
+    ([dataclasses.replace(u, fold="", split=("train", "test")[n % 2]) for n, u in enumerate(corpus())], "file"),
+    ([dataclasses.replace(u, fold="") for u in corpus(unlabelled=0)], "session"),
+    ([dataclasses.replace(u, fold="", session="") for u in corpus()], "loso"),
+    ([dataclasses.replace(u, fold="", session="", speaker=f"s{n % 101}") for n, u in enumerate(corpus(9, 9))],
+     "speakers"),  # nobody leaves out each of a hundred
+    ([dataclasses.replace(u, fold="", session="", speaker="s" * (n > 0)) for n, u in enumerate(corpus())], "kfold"),
+    ([dataclasses.replace(u, fold="", session="", speaker="s") for u in corpus()], "kfold"),
+])
+def test_auto_is_the_first_that_can_be(utterances: list[Utterance], expected: str) -> None:
+    assert usual_protocol(utterances, "auto") == expected
+    assert usual_protocol(utterances, "kfold") == "kfold"
+    assert make_folds(utterances, expected, folds=3, fold_seed=0)
+
+
+def test_so_many_folds_that_they_would_fill_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sercl_jax.splits.folds.MOST_POSITIONS", 150)
+    assert len(make_folds(corpus(3, 4), "loso", folds=0, fold_seed=0)) == 3  # 3 x 36
+    for protocol, field in (("loso", "speaker"), ("sentence", "sentence")):
+        with pytest.raises(UserError, match=f"Leaving out each {field} in turn makes 4 folds of 48 utterances"):
+            make_folds(corpus(), protocol, folds=0, fold_seed=0)
+
+
+# Protocols that published work uses, on utterances as the builders make them.
+
+
+def iemocap() -> list[Utterance]:
+    """Sessions of two speakers; whose markers a dialogue's name tells says nothing of who speaks."""
+    return [Utterance(f"Ses0{s}{worn}_impro01_{letter}{n:03}", 1, label=label, speaker=f"Ses0{s}{letter}",
+                      session=str(s), sentence="impro01")
+            for s in range(1, 6) for worn in "FM" for letter in "FM"
+            for n, label in enumerate(("angry", "happy", "neutral", "sad"))]
+
+
+def test_iemocap_by_session_and_by_speaker() -> None:
+    utterances = iemocap()
+    sessions = make_folds(utterances, "session", folds=0, fold_seed=0)
+    assert [fold.name for fold in sessions] == [f"session {s}" for s in range(1, 6)]
+    assert {len(fold.test) for fold in sessions} == {16}
+    speakers = make_folds(utterances, "loso", folds=0, fold_seed=0)
+    assert len(speakers) == 10
+    for fold in speakers:
+        assert {u.split("_")[-1][0] for u in ids(utterances, fold)[2]} == {fold.name[-1]}
+    assert is_speaker_disjoint(utterances, sessions)
+    assert is_speaker_disjoint(utterances, speakers)
+    assert usual_protocol(utterances, "auto") == "session"
+
+
+def msp_podcast() -> list[Utterance]:
+    """The official partitions; test3 has neither labels nor speakers, some speakers are unknown."""
+    sizes = {"train": 12, "validation": 6, "test": 6, "test2": 3, "test3": 3}
+    made = [Utterance(f"MSP-PODCAST_{split}_{n:04}", 1, label=("angry", "neutral", "")[n % 3], valence=4.0,
+                      speaker="" if n == 1 else f"{split}{n % 2}", session=f"{split}{n % 3}", split=split)
+            for split, size in sizes.items() for n in range(size)]
+    return [dataclasses.replace(u, label="", speaker="", valence=math.nan) if u.split == "test3" else u for u in made]
+
+
+@pytest.mark.parametrize("targets", ["labels", "ratings"])
+def test_msp_podcasts_partitions(targets: str) -> None:
+    utterances = msp_podcast()
+    assert usual_protocol(utterances, "auto") == "file"
+    made = make_folds(utterances, "file", folds=0, fold_seed=0, targets=targets)
+    assert [fold.name for fold in made] == ["test", "test2"]
+    share = 2 / 3 if targets == "labels" else 1  # no agreement: no label, but ratings
+    for fold, size in zip(made, (6, 3), strict=True):
+        assert fold.validation is not None
+        assert [len(part) / share for part in (fold.train, fold.validation, fold.test)] == [12, 6, size]
+        assert {utterances[u].split for u in fold.validation} == {"validation"}
+    carved = carve_fold(utterances, made[0], seed=0, targets=targets)
+    assert carved.words == "the official validation split"
+    assert carved.validation.tolist() == made[0].validation.tolist()
+    sheet = protocol_sheet(utterances, made, targets=targets, carved=[carved, carved])
+    assert sheet["left_out"] == 18 * share
+    assert "Some speakers are unknown: whether training and test share speakers cannot be told." in sheet["warnings"]
+
+
+def test_validation_sessions_whose_speakers_train_are_passed_over() -> None:
+    """In podcasts a host speaks in many sessions."""
+    utterances = [Utterance(f"{session}-{n}", 1, label=LABELS[n % 3], session=session, speaker=speaker)
+                  for session, speakers in (("1", "ab"), ("2", "cd"), ("3", "ce"), ("4", "fg"))
+                  for k, speaker in enumerate(speakers) for n in range(3 * k, 3 * k + 3)]
+    first, *_, last = make_folds(utterances, "session", folds=0, fold_seed=0)
+    carved = carve_fold(utterances, first, seed=0, targets="labels")
+    assert carved.words == "1 of 5 training speakers"  # session 2 has c, who speaks in session 3
+    assert not {utterances[u].speaker for u in carved.train} & {utterances[u].speaker for u in carved.validation}
+    assert carve_fold(utterances, last, seed=0, targets="labels").words == "session 1"
+
+
+# The sheet against plain loops.
+
+
+@settings(deadline=None, max_examples=40)
+@given(fields=st.lists(st.tuples(*[st.sampled_from(("", "x", "y"))] * 2, st.sampled_from(("", *LABELS)),
+                                 st.integers(0, 2)), min_size=4, max_size=24))
+def test_the_sheet_counts_what_loops_count(fields: list[tuple[str, str, str, int]]) -> None:
+    utterances = [Utterance(f"u{n}", 1, label=label, speaker=speaker, sentence=sentence)
+                  for n, (speaker, sentence, label, _) in enumerate(fields)]
+    train, validation, test = (np.flatnonzero([part == k for *_, part in fields]) for k in range(3))
+    row, = protocol_sheet(utterances, [Fold("one", np.concatenate([train, validation]), test)],
+                          carved=[Carved(train, validation, "")])["folds"]
+    seen = [utterances[u] for u in (*train, *validation)]
+    tested = [utterances[u] for u in test]
+    for field in ("speaker", "sentence"):
+        left, right = {getattr(u, field) for u in seen}, {getattr(u, field) for u in tested}
+        assert row[f"shared_{field}s"] == (None if "" in left | right else len(left & right))
+    for part, chosen in (("train", train), ("validation", validation), ("test", test)):
+        counted = Counter(utterances[u].label for u in chosen)
+        assert row[part] == len(chosen)
+        assert row[f"{part}_classes"] == {name: counted[name] for name in sorted(counted) if name}
+    takes = {(u.speaker, u.sentence, u.label) for u in seen}
+    if row["same_take"] is not None:
+        assert row["same_take"] == sum((u.speaker, u.sentence, u.label) in takes for u in tested)
+    assert (row["same_take"] is None) == (None in (row["shared_speakers"], row["shared_sentences"]))

@@ -1,6 +1,7 @@
 """The command line: `python -m sercl_jax.splits --config=configs/serugcl.py:corpus=emodb,protocol=loso`."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def _json_flag(argv: Sequence[str]) -> tuple[list[str], Path | None]:
         name, equals, value = argument.partition("=")
         if name in ("--json", "-json"):
             found = value if equals else next(arguments, "")
-            if not found:
+            if not found or found.startswith("-"):
                 raise UserError("--json needs a file: --json=FILE.")
         else:
             rest.append(argument)
@@ -87,4 +88,10 @@ def _json_flag(argv: Sequence[str]) -> tuple[list[str], Path | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    try:
+        status = main(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
