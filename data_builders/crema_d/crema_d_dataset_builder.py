@@ -15,9 +15,10 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 from tensorflow_datasets.audio import crema_d
 
+from sercl_jax.corpora import columns
 from sercl_jax.corpora.archives import Entry
 from sercl_jax.corpora.borrowed import examples
-from sercl_jax.corpora.named_files import Named, NamedFiles, table
+from sercl_jax.corpora.named_files import Named, NamedFiles
 
 SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
 MISSING = {"1008_WSI", "1009_MTI", "1019_ITH", "1002_TIE_NEU", "1076_ITS_NEU"}  # of an actor, all or neutral only
@@ -53,6 +54,6 @@ class Builder(NamedFiles, skip_registration=True):  # the name is TFDS's
         told = examples(crema_d.CremaD, texts={crema_d.SUMMARY_TABLE_URL: listing})
         splits = {fields["speaker"]: fields["split"] for fields in told.values()}
         genders = {row["ActorID"]: GENDERS.get(row["Sex"], "")
-                   for entry in tables for row in table(entry, ("ActorID", "Sex"))}
+                   for entry in tables for row in columns.read(entry, ("ActorID", "Sex"))}
         return {file.id: {"split": splits[file.parts["speaker"]], "gender": genders.get(file.parts["speaker"], ""),
                           **told.get(file.id, {})} for file in files}

@@ -10,9 +10,10 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
+from sercl_jax.corpora import columns
 from sercl_jax.corpora.archives import Entry
 from sercl_jax.corpora.labels import canonical
-from sercl_jax.corpora.named_files import Named, NamedFiles, table
+from sercl_jax.corpora.named_files import Named, NamedFiles
 
 COLUMNS = ("file_id", "emotion", "speaker_id", "gender")
 PER_EMOTION = {"angry": 749, "fearful": 736, "happy": 749, "neutral": 809, "sad": 769, "surprised": 669}
@@ -39,4 +40,4 @@ class Builder(NamedFiles):
     def details(self, files: Sequence[Named], tables: Sequence[Entry]) -> dict[str, dict[str, str]]:
         return {row["file_id"].removesuffix(".wav"): {
             "label": canonical(row["emotion"]), "speaker": row["speaker_id"], "gender": row["gender"]}
-            for row in table(tables[0], COLUMNS, "\t")}
+            for row in columns.read(tables[0], COLUMNS, "\t")}

@@ -8,9 +8,7 @@
         COUNTS = {"label": {"angry": 100, "neutral": 100}}
 """
 
-import csv
 import functools
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +19,7 @@ from typing import Any, ClassVar, NoReturn
 
 from sercl_jax.corpora import variants
 from sercl_jax.corpora.archives import Entry
-from sercl_jax.corpora.base import CorpusBuilder, Request
+from sercl_jax.corpora.distributed import Distributed
 from sercl_jax.corpora.distribution import entries
 from sercl_jax.corpora.labels import canonical
 from sercl_jax.corpora.source import Source
@@ -49,13 +47,12 @@ class Named:
     entry: Entry
 
 
-class NamedFiles(CorpusBuilder, skip_registration=True):
+class NamedFiles(Distributed, skip_registration=True):  # type: ignore[call-arg]
     """Base class of builders that read names; subclasses fill the tables, and override what is not a table.
 
     What was found must be what was published: `NAMES`, `COUNTS`, or both.
     """
 
-    TITLE: ClassVar[str] = ""  # what messages call the corpus
     # Regular expression of the end of an audio file's path, whatever its case. The groups `emotion`, `speaker`,
     # `gender` (f or m) and `sentence` say what they name; `id` is the whole name without its ending, if not given.
     FILES: ClassVar[str] = ""
@@ -68,19 +65,18 @@ class NamedFiles(CorpusBuilder, skip_registration=True):
     COUNTS: ClassVar[Mapping[str, Mapping[str, int]]] = {}  # field of `Utterance` -> value -> utterances
 
     @classmethod
-    def configuration(cls, request: Request) -> variants.Variant:
-        super().configuration(request)
-        options = request.options
-        if options.manual_dir is None:
-            return variants.recorded(request.records, "", str(cls.VERSION), cls.TITLE)
-        found = cls._entries(options.manual_dir, options.download_dir, options.progress)
-        tables = [entry for entry in found if not cls._is_audio(entry)]
+    def find(cls, place: Path, copies: Path | None, progress: bool) -> list[Entry]:
+        return entries(place, [f"(?i:{cls.FILES})", *cls.TABLES], cls.TITLE, also=cls.OPTIONAL_TABLES,
+                       prefer=cls.ARCHIVES, copies=copies, progress=progress)
+
+    @classmethod
+    def variant(cls, found: Sequence[Entry], place: Path) -> variants.Variant:
+        tables = cls._tables(found)
         return variants.variant(f"{len(found) - len(tables)}-files", found, tables)
 
     @classmethod
-    def _entries(cls, place: Path, copies: Path | None, progress: bool) -> list[Entry]:
-        return entries(place, [f"(?i:{cls.FILES})", *cls.TABLES], cls.TITLE, also=cls.OPTIONAL_TABLES,
-                       prefer=cls.ARCHIVES, copies=copies, progress=progress)
+    def _tables(cls, found: Sequence[Entry]) -> list[Entry]:
+        return [entry for entry in found if not cls._is_audio(entry)]
 
     @classmethod
     def _match(cls, path: str) -> re.Match[str] | None:
@@ -91,17 +87,11 @@ class NamedFiles(CorpusBuilder, skip_registration=True):
         return cls._match(_path(entry)) is not None
 
     def sources(self) -> list[Source]:
-        place = self.options.manual_dir
-        if place is None:
-            raise UserError(f"{self.TITLE} is not on this machine. {self.MANUAL_DOWNLOAD_INSTRUCTIONS} "
-                            "(--config.data.manual_dir=FOLDER)")
-        found: Sequence[Entry] = self.builder_config.entries if self.builder_config else ()
-        # The `tfds build` command makes no configuration.
-        found = found or self._entries(place, self.options.download_dir, self.options.progress)
+        place, found = self.found()
         files = sorted(self._files(found), key=lambda file: file.id)
         labels = {file.id: self._label(file) for file in files}
         self._check_names(place, files, self.NAMES)
-        details = self.details(files, [entry for entry in found if not self._is_audio(entry)])
+        details = self.details(files, self._tables(found))
         self._check_names(place, files, self.NAMES or details.keys())
         sources = [Source.of(_utterance(file, {"label": labels[file.id], **details.get(file.id, {})}), file.entry)
                    for file in files]
@@ -169,24 +159,6 @@ class NamedFiles(CorpusBuilder, skip_registration=True):
     def _refuse(self, place: Path, found: int, published: int, wrong: Sequence[str]) -> NoReturn:
         raise UserError(f"{place}: {self.TITLE}'s files are not those that were published: {found} of {published} "
                         f"utterances; {'; '.join(wrong)}. Use the original, complete and unchanged.")
-
-
-def table(entry: Entry, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
-    """These columns of a CSV file with a header; raises `UserError` if it lacks one, or is no such file."""
-    try:
-        reader = csv.DictReader(io.StringIO(entry.read().decode("utf-8-sig"), newline=""), delimiter=delimiter)
-        if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
-            raise UserError(f"{entry}, line 1: the column {missing[0]!r} is missing; found "
-                            f"{', '.join(reader.fieldnames or ['nothing'])}. Download the corpus again.")
-        rows = []
-        for row in reader:
-            if any(row[column] is None for column in columns):
-                raise UserError(f"{entry}, line {reader.line_num}: has fewer cells than the header; download the "
-                                "corpus again.")
-            rows.append({column: row[column].strip() for column in columns})
-        return rows
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{entry}: is not a table in UTF-8 ({error}); download the corpus again.") from error
 
 
 def _utterance(file: Named, details: Mapping[str, str]) -> Utterance:
