@@ -2,22 +2,22 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
 from sercl_jax.corpora import variants
 from sercl_jax.corpora.archives import Entry
-from sercl_jax.corpora.base import CorpusBuilder, Request
+from sercl_jax.corpora.distributed import Distributed
 from sercl_jax.corpora.source import Source
-from sercl_jax.errors import UserError
 from sercl_jax.types import Utterance
 
 from . import layouts
 from .layouts import OTHER, PARALLEL, Recording
 
 
-class Builder(CorpusBuilder):
+class Builder(Distributed):
     """CASIA, the Chinese emotional speech corpus: the public part, the parallel half, or all of it."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -26,6 +26,7 @@ class Builder(CorpusBuilder):
                 "ACII 2011")
     MANUAL_DOWNLOAD_INSTRUCTIONS = ("Ask the Chinese Linguistic Data Consortium for it, or use its public part; give "
                                     "the archive or the unpacked tree.")
+    TITLE = "CASIA"
     # Layout -> half -> recordings of each speaker in each emotion.
     PUBLISHED: ClassVar[dict[str, dict[str, int]]] = {
         "public": {PARALLEL: 50}, "parallel": {PARALLEL: 300}, "full": {PARALLEL: 300, OTHER: 100}}
@@ -33,23 +34,16 @@ class Builder(CorpusBuilder):
     FLAT: ClassVar[tuple[int, ...]] = (200, 1200, 1600)
 
     @classmethod
-    def configuration(cls, request: Request) -> variants.Variant:
-        super().configuration(request)
-        options = request.options
-        if options.manual_dir is None:
-            return variants.recorded(request.records, "", str(cls.VERSION), "CASIA")
-        found = layouts.find(options.manual_dir, options.download_dir, options.progress)
-        name, _ = layouts.layout(layouts.read(found), options.manual_dir, cls.PUBLISHED, cls.FLAT)
+    def find(cls, place: Path, copies: Path | None, progress: bool) -> list[Entry]:
+        return layouts.find(place, copies, progress)
+
+    @classmethod
+    def variant(cls, found: Sequence[Entry], place: Path) -> variants.Variant:
+        name, _ = layouts.layout(layouts.read(found), place, cls.PUBLISHED, cls.FLAT)
         return variants.variant(name, found, [])
 
     def sources(self) -> list[Source]:
-        place = self.options.manual_dir
-        if place is None:
-            raise UserError(f"CASIA is not on this machine. {self.MANUAL_DOWNLOAD_INSTRUCTIONS} "
-                            "(--config.data.manual_dir=FOLDER)")
-        found: Sequence[Entry] = self.builder_config.entries if self.builder_config else ()
-        # The `tfds build` command makes no configuration.
-        found = found or layouts.find(place, self.options.download_dir, self.options.progress)
+        place, found = self.found()
         recordings = layouts.read(found)
         name, said = layouts.layout(recordings, place, self.PUBLISHED, self.FLAT)
         if said:

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from sercl_jax.corpora import variants
 from sercl_jax.corpora.archives import Entry
-from sercl_jax.corpora.base import CorpusBuilder, Request
+from sercl_jax.corpora.distributed import Distributed
 from sercl_jax.corpora.distribution import entries
 from sercl_jax.corpora.source import Source
 from sercl_jax.errors import UserError
@@ -27,7 +27,7 @@ NEUTRAL = "01"  # the one emotion that was not recorded in the strong intensity 
 ARCHIVES = ("ravdess", "RAVDESS", "Audio_Speech")  # how its archives are usually called
 
 
-class Builder(CorpusBuilder):
+class Builder(Distributed):
     """RAVDESS: the speech of all actors that are there, each of them complete; song and video are left out."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -36,32 +36,22 @@ class Builder(CorpusBuilder):
                 "PLoS ONE 13(5), 2018")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (f"Download Audio_Speech_Actors_01-24.zip from {HOMEPAGE}; give it, the folder "
                                     "that holds it, or the unpacked tree.")
+    TITLE = "RAVDESS"
     ACTORS: ClassVar[int] = 24
 
     @classmethod
-    def configuration(cls, request: Request) -> variants.Variant:
-        super().configuration(request)
-        options = request.options
-        if options.manual_dir is None:
-            return variants.recorded(request.records, "", str(cls.VERSION), "RAVDESS")
-        found = cls._entries(options.manual_dir, options.download_dir, options.progress)
+    def find(cls, place: Path, copies: Path | None, progress: bool) -> list[Entry]:
+        return entries(place, SPEECH, cls.TITLE, also=OTHERS, prefer=ARCHIVES, copies=copies, progress=progress)
+
+    @classmethod
+    def variant(cls, found: Sequence[Entry], place: Path) -> variants.Variant:
         speech = [entry for entry in found if _is_speech(entry)]
         actors = {entry.relative.stem[-2:] for entry in speech}
         # Whoever adds song or video to the folder has the same speech.
         return replace(variants.variant(f"speech-{len(actors)}-actors", speech, []), entries=tuple(found))
 
-    @classmethod
-    def _entries(cls, place: Path, copies: Path | None, progress: bool) -> list[Entry]:
-        return entries(place, SPEECH, "RAVDESS", also=OTHERS, prefer=ARCHIVES, copies=copies, progress=progress)
-
     def sources(self) -> list[Source]:
-        place = self.options.manual_dir
-        if place is None:
-            raise UserError(f"RAVDESS is not on this machine. {self.MANUAL_DOWNLOAD_INSTRUCTIONS} "
-                            "(--config.data.manual_dir=FOLDER)")
-        found: Sequence[Entry] = self.builder_config.entries if self.builder_config else ()
-        # The `tfds build` command makes no configuration.
-        found = found or self._entries(place, self.options.download_dir, self.options.progress)
+        place, found = self.found()
         speech = _distinct(entry for entry in found if _is_speech(entry))
         actors = self._check(speech, place)
         if len(actors) < self.ACTORS:
