@@ -1,16 +1,12 @@
 """Our side of `benchmarks.cpc`: the training step that `train.run` repeats, on random waveforms."""
 
 import dataclasses
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sercl_jax.errors import UserError
-
-from . import rss, timing
+from . import our_step
 
 if TYPE_CHECKING:  # the peer's process takes batches from here and needs no JAX
     import jax
@@ -19,7 +15,6 @@ if TYPE_CHECKING:  # the peer's process takes batches from here and needs no JAX
 
 HOP = 160
 BATCHES = 2
-WARM_UP = 2
 LEARNING_RATE = 2e-4
 WEIGHT_DECAY = 1e-5  # L2, added to the gradient
 CHECK_BATCH, CHECK_FRAMES = 2, 150  # of the batch on which both sides must agree
@@ -57,65 +52,24 @@ def analytic_flops(settings: "CpcSettings", batch: int, samples: int) -> float:
     return 3 * rows - first
 
 
-class Ours:
-    """The compiled training step with its state and batches on one device."""
+class Ours(our_step.OurStep):
+    """The compiled training step on random waveforms."""
 
     def __init__(self, settings: "CpcSettings", batch: int, samples: int, device: "jax.Device", imported: int):
-        import jax
-
-        from sercl_jax import optim, parallel, train
+        from sercl_jax import optim, train
         from sercl_jax.models import cpc as model
 
-        self._settings, self._device, self._shape, devices = settings, device, (batch, samples), (device,)
-        self._imported = imported
         made = batches(batch, samples)
         optimizer = optim.make(name="adam", learning_rate=LEARNING_RATE, steps=1_000_000, weight_decay=WEIGHT_DECAY)
-        variables = model.initializer(settings)(train.init_key(0), made[0])
-        self._state = parallel.replicate(
-            {"step": np.zeros((), np.int32), "params": variables["params"],
-             "optimizer": optimizer.init(variables["params"]), "fixed": {}}, devices)
-        self._seed = parallel.replicate(np.uint32(0), devices)
-        self._batches = [parallel.shard(one, devices) for one in made]
-        # The very step of the training loop.
-        step: Any = train.mapped_step(model.cpc_loss(settings), optimizer.update, devices)
-        start = time.perf_counter()
-        self._step = step.lower(self._state, self._batches[0], self._seed).compile()
-        self.compile_seconds = time.perf_counter() - start
-        self.loss = float("nan")
-        for repeat in range(WARM_UP):
-            self(repeat)
-        jax.block_until_ready(self._state)
-
-    def __call__(self, repeat: int) -> None:
-        import jax
-
-        batch = self._batches[repeat % len(self._batches)]
-        self._state, (loss, metrics) = self._step(self._state, batch, self._seed)
-        jax.block_until_ready((self._state, loss, metrics))
-        self.loss = float(loss[0])
+        super().__init__(model.cpc_loss(settings), optimizer,
+                         model.initializer(settings)(train.init_key(0), made[0]), made, device, settings.dtype,
+                         imported)
+        self._told = {"settings": dataclasses.asdict(settings),
+                      "flops": {"analytic": analytic_flops(settings, batch, samples)}}
 
     def facts(self) -> dict[str, Any]:
         """For the JSON."""
-        told = {"memory": memory_facts(self._imported, self._device_peak())}  # before the ceiling needs some
-        return {"device": {"platform": self._device.platform, "kind": self._device.device_kind},
-                "settings": dataclasses.asdict(self._settings),
-                "versions": timing.versions("jax", "jaxlib", "flax"),
-                "compile_seconds": self.compile_seconds, "loss": self.loss,
-                "flops": {"analytic": analytic_flops(self._settings, *self._shape),
-                          "xla": float(self._step.cost_analysis()["flops"])},
-                "workspace_bytes": int(self._step.memory_analysis().temp_size_in_bytes),
-                "matmul_ceiling_flops_per_second": timing.matmul_ceiling(self._device, self._settings.dtype), **told}
-
-    def _device_peak(self) -> int | None:
-        stats = self._device.memory_stats() or {}  # None on a CPU
-        return stats.get("peak_bytes_in_use")
-
-
-def memory_facts(imported: int, device_peak: int | None) -> dict[str, Any]:
-    """Bytes: the process's peak, after its imports, between the two, and on the device if it has its own."""
-    peak = rss.peak()
-    return {"peak": peak, "after_imports": imported, "peak_over_imports": peak - imported,
-            **({} if device_peak is None else {"device_peak": device_peak})}
+        return self._told | super().facts()
 
 
 def draws(settings: "CpcSettings", batch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -142,13 +96,14 @@ def draws(settings: "CpcSettings", batch: dict[str, np.ndarray]) -> tuple[np.nda
 
 
 def write_reference(path: Path, settings: "CpcSettings", device: "jax.Device") -> None:
-    """Stores first parameters, a small batch, its negatives, and the training step's loss and gradient of it."""
+    """Stores first parameters, a small batch, its negatives, and the step's loss and gradient of it, in float32."""
     import jax
     from flax import traverse_util
 
     from sercl_jax import parallel, train
     from sercl_jax.models import cpc as model
 
+    settings = dataclasses.replace(settings, dtype="float32")
     batch, devices = random_batch(BATCHES, CHECK_BATCH, CHECK_FRAMES * HOP), (device,)
     parameters = model.initializer(settings)(train.init_key(0), batch)["params"]
     loss = model.cpc_loss(settings)
@@ -156,8 +111,9 @@ def write_reference(path: Path, settings: "CpcSettings", device: "jax.Device") -
     def both(parameters: Any, batch: Any) -> Any:
         return jax.value_and_grad(lambda p: loss({"params": p}, batch, jax.random.key(0))[0])(parameters)
 
-    value, gradient = parallel.unreplicate(parallel.map_step(both, devices=devices)(
-        parallel.replicate(parameters, devices), parallel.shard(batch, devices)))
+    with jax.default_matmul_precision("highest"):
+        value, gradient = parallel.unreplicate(parallel.map_step(both, devices=devices)(
+            parallel.replicate(parameters, devices), parallel.shard(batch, devices)))
     candidates, negatives = draws(settings, batch)
     arrays = {"loss": value, "waveform": batch["waveform"], "candidates": candidates, "negatives": negatives}
     for kind, tree in (("params", parameters), ("gradient", gradient)):
@@ -174,17 +130,10 @@ def make(settings: dict[str, Any], device: str | None, batch: int, samples: int,
       batch, samples: utterances, and samples of each.
       reference: file for `write_reference`, if any.
     """
-    sys.modules["torch"] = None  # type: ignore[assignment]  # tensorboardX would import it, with its thread pools
-    import jax
-
-    from sercl_jax import train  # noqa: F401  # all imports precede the memory of the step
+    imported = our_step.import_all("sercl_jax.models.cpc")
     from sercl_jax.models.cpc import CpcSettings
 
-    imported = rss.peak()
-    try:
-        chosen = jax.devices(device)[0]
-    except RuntimeError as error:
-        raise UserError(f"--device {device}: JAX finds none ({error}).") from error
+    chosen = our_step.chosen_device(device)
     made = Ours(CpcSettings(**settings), batch, samples, chosen, imported)
     if reference is not None:
         write_reference(Path(reference), CpcSettings(**settings), chosen)

@@ -8,10 +8,10 @@ in several forms:
     shared            `share` successive predictions draw negatives together, as ours do
     ..._compiled      the form under torch.compile
 
-Shares of identified frames, which our step counts besides, are left out.
+With bfloat16 it has torch's automatic mixed precision. Shares of identified frames, which our step counts besides,
+are left out.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,15 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sercl_jax import memory
-from sercl_jax.errors import UserError
-
-from . import cpc_ours, rss
+from . import cpc_ours, torch_step
 
 STRIDES = (5, 4, 4, 2)
 LEFT = 265  # zeros before the waveform
 WARM_UP = 2
-AGREE = 1e-3  # float32 sums in another order differ by far less
 
 
 class Convolution(nn.Module):
@@ -123,26 +119,23 @@ def info_nce(form: str, z: Tensor, predictions: Tensor, draws: Sequence[Tensor])
     return total / count
 
 
-class Peer:
-    """The training step with its state and batches on one device."""
+class Peer(torch_step.TorchStep):
+    """The training step in one of its forms."""
 
     def __init__(self, form: str, settings: Mapping[str, Any], reference: Mapping[str, np.ndarray],
-                 batches: Sequence[Mapping[str, np.ndarray]], device: str, imported: int):
-        form, _, compiled = form.partition("_")
-        self._form, self._settings, self._imported = form, settings, imported
-        self._device = torch.device(device)
-        self._model = Cpc(settings["channels"], settings["context"], settings["future"], settings["norm"])
+                 batches: Sequence[Mapping[str, np.ndarray]], device: torch.device, imported: int):
+        self._form, _, compiled = form.partition(torch_step.COMPILED)
+        self._settings, self._device = settings, device
+        self._model = build(settings)
         copy_parameters(parameters(reference, "params"), self._model)
-        self._model.to(self._device)
-        self.agreement = self._agreement(reference)
-        self._objective = torch.compile(self._loss) if compiled else self._loss
-        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=cpc_ours.LEARNING_RATE,
-                                           weight_decay=cpc_ours.WEIGHT_DECAY, fused=True)
-        self._batches = [torch.from_numpy(batch["waveform"]).to(self._device) for batch in batches]
-        start = time.perf_counter()
-        for repeat in range(WARM_UP):
-            self(repeat)
-        self.warm_up_seconds = time.perf_counter() - start
+        self._model.to(device)
+        with torch_step.exact():
+            agreement = torch_step.check(self._form, self._differences(reference))
+        objective = torch.compile(self._loss) if compiled else self._loss
+        optimizer = torch.optim.Adam(self._model.parameters(), lr=cpc_ours.LEARNING_RATE,
+                                     weight_decay=cpc_ours.WEIGHT_DECAY, fused=True)
+        super().__init__(objective, optimizer, torch_step.place((batch["waveform"] for batch in batches), device),
+                         WARM_UP, {"agreement": agreement, "imported": imported})
 
     def _loss(self, waveform: Tensor) -> Tensor:
         s, (batch, samples) = self._settings, waveform.shape
@@ -153,11 +146,12 @@ class Peer:
         else:
             draws = [draw_each(batch, frames, k, s["negatives"], waveform.device)
                      for k in range(1, s["future"] + 1)]
-        z, predictions = self._model(waveform)
-        return info_nce(self._form, z, predictions, draws)
+        with torch_step.autocast(self._device, s["dtype"]):
+            z, predictions = self._model(waveform)
+            return info_nce(self._form, z, predictions, draws)
 
-    def _agreement(self, reference: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Relative differences from our loss and gradient, of equal parameters, waveforms and negatives."""
+    def _differences(self, reference: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """From our loss and gradient, relative, of equal parameters, waveforms and negatives."""
         drawn = torch.from_numpy(reference["candidates" if self._form == "shared" else "negatives"]).long()
         draws = [chosen if self._form == "shared" else chosen[:, :-k]
                  for k, chosen in enumerate(drawn.to(self._device).unbind(1), 1)]
@@ -165,33 +159,17 @@ class Peer:
         z, predictions = self._model(waveform)
         loss = info_nce(self._form, z, predictions, draws)
         loss.backward()
-        ours = Cpc(*(self._settings[name] for name in ("channels", "context", "future", "norm")))
+        ours = build(self._settings)
         copy_parameters(parameters(reference, "gradient"), ours)
-        apart, size = 0.0, 0.0
-        for mine, theirs in zip(self._model.parameters(), ours.parameters(), strict=True):
-            assert mine.grad is not None
-            apart += float((mine.grad.cpu() - theirs.detach()).square().sum())
-            size += float(theirs.detach().square().sum())
+        gradient = torch_step.gradient_difference(
+            (mine, theirs.detach()) for mine, theirs in zip(self._model.parameters(), ours.parameters(), strict=True))
         self._model.zero_grad(set_to_none=True)
-        told = {"loss": abs(float(loss.detach()) / float(reference["loss"]) - 1), "gradient": (apart / size)**0.5}
-        if not max(told.values()) < AGREE:
-            raise AssertionError(f"{self._form}: it does not compute what ours does, relative differences {told}")
-        return told
+        return {"loss": abs(float(loss.detach()) / float(reference["loss"]) - 1), "gradient": gradient}
 
-    def __call__(self, repeat: int) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
-        loss = self._objective(self._batches[repeat % len(self._batches)])
-        loss.backward()
-        self._optimizer.step()
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-        self.loss = float(loss.detach())
 
-    def facts(self) -> dict[str, Any]:
-        """For the JSON."""
-        on_device = torch.cuda.max_memory_allocated() if self._device.type == "cuda" else None
-        return {"warm_up_seconds": self.warm_up_seconds, "loss": self.loss, "agreement": self.agreement,
-                "memory": cpc_ours.memory_facts(self._imported, on_device)}
+def build(settings: Mapping[str, Any]) -> Cpc:
+    """The model of `CpcSettings`."""
+    return Cpc(*(settings[name] for name in ("channels", "context", "future", "norm")))
 
 
 def parameters(stored: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
@@ -201,22 +179,19 @@ def parameters(stored: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndar
 
 def copy_parameters(ours: Mapping[str, np.ndarray], model: Cpc) -> None:
     """Gives the peer our parameters."""
-    def fill(tensor: Tensor, values: np.ndarray) -> None:
-        tensor.copy_(torch.from_numpy(np.ascontiguousarray(values)))
-
-    with torch.no_grad():
-        for i, layer in enumerate(model.convolutions):
-            fill(layer.convolution.weight, ours[f"convolutions_{i}/kernel"].transpose(2, 1, 0))
-            fill(layer.convolution.bias, ours[f"convolutions_{i}/bias"])
-            if layer.norm is not None:
-                fill(layer.norm.weight, ours[f"convolutions_{i}/LayerNorm_0/scale"])
-                fill(layer.norm.bias, ours[f"convolutions_{i}/LayerNorm_0/bias"])
-        fill(model.gru.weight_ih_l0, ours["gru/input_kernel"].T)
-        fill(model.gru.weight_hh_l0, ours["gru/recurrent_kernel"].T)
-        fill(model.gru.bias_ih_l0, ours["gru/input_bias"])
-        fill(model.gru.bias_hh_l0, ours["gru/recurrent_bias"])
-        predictors = ours["predictors"]  # [K, context, D]
-        fill(model.predictors.weight, predictors.transpose(0, 2, 1).reshape(-1, predictors.shape[1]))
+    fill = torch_step.fill
+    for i, layer in enumerate(model.convolutions):
+        fill(layer.convolution.weight, ours[f"convolutions_{i}/kernel"].transpose(2, 1, 0))
+        fill(layer.convolution.bias, ours[f"convolutions_{i}/bias"])
+        if layer.norm is not None:
+            fill(layer.norm.weight, ours[f"convolutions_{i}/LayerNorm_0/scale"])
+            fill(layer.norm.bias, ours[f"convolutions_{i}/LayerNorm_0/bias"])
+    fill(model.gru.weight_ih_l0, ours["gru/input_kernel"].T)
+    fill(model.gru.weight_hh_l0, ours["gru/recurrent_kernel"].T)
+    fill(model.gru.bias_ih_l0, ours["gru/input_bias"])
+    fill(model.gru.bias_hh_l0, ours["gru/recurrent_bias"])
+    predictors = ours["predictors"]  # [K, context, D]
+    fill(model.predictors.weight, predictors.transpose(0, 2, 1).reshape(-1, predictors.shape[1]))
 
 
 def make(form: str, keep_freed: bool, threads: int, settings: dict[str, Any], platform: str, batch: int, samples: int,
@@ -225,21 +200,12 @@ def make(form: str, keep_freed: bool, threads: int, settings: dict[str, Any], pl
 
     Args:
       form: one of this module's.
-      keep_freed: whether the process keeps freed memory, as our training does.
-      threads: of torch.
+      keep_freed, threads, platform: see `torch_step.begin`.
       settings: of `CpcSettings`, all of them.
-      platform: JAX's name of the device: "cpu" or "gpu".
       batch, samples: utterances, and samples of each.
       reference: the file that `cpc_ours.make` stored.
     """
-    imported = rss.peak()
-    if platform == "tpu" or (platform == "gpu" and not torch.cuda.is_available()):
-        raise UserError(f"--peer torch: this PyTorch cannot compute on a {platform}; "
-                        "choose --device cpu, or leave the peer out.")
-    if keep_freed:
-        memory.keep_freed()
-    torch.set_num_threads(threads)
+    device, imported = torch_step.begin(platform, threads, keep_freed)
     with np.load(reference) as stored:
         arrays = {name: stored[name] for name in stored}
-    return Peer(form, settings, arrays, cpc_ours.batches(batch, samples), "cuda" if platform == "gpu" else platform,
-                imported)
+    return Peer(form, settings, arrays, cpc_ours.batches(batch, samples), device, imported)

@@ -7,6 +7,7 @@ A side is made by a function of a module of its own, given JSON-like keyword arg
 
     side(repeat)      does step number `repeat`, counted from 0, and returns when its work is done; some are untimed
     side.facts()      is a dict of what there is to tell after the steps so far, JSON-like
+    side.other(...)   whatever else `SideProcess.call` names, with JSON-like arguments and results
 
 and has warmed up before it is returned. The parent names the function and says in which environment it runs:
 
@@ -95,6 +96,10 @@ class SideProcess:
         """What the side tells, and "idle_cpu_seconds": what its process computed while it should have slept."""
         return dict(self._ask("facts"))
 
+    def call(self, method: str, **arguments: Any) -> Any:
+        """What another method of the side returns, JSON-like."""
+        return self._ask({"call": method, "arguments": arguments})
+
     def close(self) -> None:
         """Ends the process."""
         for pipe in (self._process.stdin, self._process.stdout):
@@ -176,6 +181,9 @@ def serve(function: str, questions: TextIO, answers: TextIO) -> None:
             question = json.loads(line)
             if question == "facts":
                 answer(side.facts() | {"idle_cpu_seconds": idle})
+                continue
+            if "call" in question:
+                answer(getattr(side, question["call"])(**question["arguments"]))
                 continue
             for _ in range(WAKING_STEPS):
                 side(question["first"])

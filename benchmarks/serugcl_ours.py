@@ -1,26 +1,18 @@
 """Our side of `benchmarks.serugcl`: the training step that `train.run` repeats, on random batches."""
 
 import dataclasses
-import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sercl_jax.errors import UserError
-
-from . import timing
+from . import our_step
 
 if TYPE_CHECKING:  # the peer's process takes batches from here and needs no JAX
-    import jax
-
     from sercl_jax.models.serugcl import SerugclSettings
 
 FEATURES = 76  # the IS10 descriptors and their deltas
 BATCHES = 4
-WARM_UP = 2
 LEARNING_RATE = 1e-3
 
 
@@ -61,88 +53,69 @@ def analytic_flops(settings: "SerugclSettings", batch: int, nodes: int) -> float
     return float(total + 3 * comparisons * similarities + 2 * similarities)
 
 
-class Ours:
-    """The compiled training step with its state and batches on one device."""
+class Ours(our_step.OurStep):
+    """The compiled training step on random batches."""
 
-    def __init__(self, settings: "SerugclSettings", batches: Sequence[dict[str, np.ndarray]], device: "jax.Device"):
-        import jax
-
-        from sercl_jax import optim, parallel, train
+    def __init__(self, settings: "SerugclSettings", batch: int, nodes: int, device: Any, imported: int,
+                 reference: str | None):
+        from sercl_jax import optim, train
         from sercl_jax.models import serugcl as model
 
-        self._settings, self._device, devices = settings, device, (device,)
-        self._ceiling = timing.matmul_ceiling(device, settings.dtype)
-        optimizer = optim.make(name="adam", learning_rate=LEARNING_RATE, steps=1_000_000)
-        variables = model.initializer(settings, model.Knobs())(train.init_key(0), batches[0])
-        self.parameters = jax.tree.map(np.asarray, variables["params"])
-        self._state = parallel.replicate(
-            {"step": np.zeros((), np.int32), "params": variables["params"],
-             "optimizer": optimizer.init(variables["params"]), "fixed": {"knobs": variables["knobs"]}}, devices)
-        self._seed = parallel.replicate(np.uint32(0), devices)
-        self._batches = [parallel.shard(batch, devices) for batch in batches]
-        # The very step of the training loop.
-        step: Any = train.mapped_step(model.contrastive_loss(settings), optimizer.update, devices)
-        start = time.perf_counter()
-        lowered = step.lower(self._state, self._batches[0], self._seed)
-        self._step = lowered.compile()
-        self.compile_seconds = time.perf_counter() - start
-        self.xla_flops = float(self._step.cost_analysis()["flops"])
-        self.loss = float("nan")
-
-    def __call__(self, repeat: int) -> None:
-        import jax
-
-        batch = self._batches[repeat % len(self._batches)]
-        self._state, (loss, metrics) = self._step(self._state, batch, self._seed)
-        jax.block_until_ready((self._state, loss, metrics))
-        self.loss = float(loss[0])
+        made = batches(batch, nodes)
+        variables = model.initializer(settings, model.Knobs())(train.init_key(0), made[0])
+        if reference is not None:
+            write_reference(Path(reference), settings, variables, made[0], device)
+        super().__init__(model.contrastive_loss(settings),
+                         optim.make(name="adam", learning_rate=LEARNING_RATE, steps=1_000_000), variables, made,
+                         device, settings.dtype, imported)
+        self._told = {"features": FEATURES, "settings": dataclasses.asdict(settings),
+                      "flops": {"analytic": analytic_flops(settings, batch, nodes)}}
 
     def facts(self) -> dict[str, Any]:
         """For the JSON."""
-        self._ceiling = max(self._ceiling, timing.matmul_ceiling(self._device, self._settings.dtype))
-        batch, nodes, features = self._batches[0]["x"].shape[1:]
-        return {"device": {"platform": self._device.platform, "kind": self._device.device_kind},
-                "features": features, "settings": dataclasses.asdict(self._settings),
-                "versions": timing.versions("jax", "jaxlib", "flax", "jraph"),
-                "compile_seconds": self.compile_seconds, "loss": self.loss,
-                "flops": {"analytic": analytic_flops(self._settings, batch, nodes), "xla": self.xla_flops},
-                "matmul_ceiling_flops_per_second": self._ceiling}
+        return self._told | super().facts()
 
 
-def make(precision: str, device: str | None, batch: int, nodes: int, parameters: str) -> Ours:
+def write_reference(path: Path, settings: "SerugclSettings", variables: Any, batch: dict[str, np.ndarray],
+                    device: Any) -> None:
+    """Stores parameters, a batch, and each encoder's projections of its graphs in float32, which a peer must find."""
+    import jax
+    from flax import traverse_util
+
+    from sercl_jax.models.serugcl import Serugcl
+
+    exact = Serugcl(dataclasses.replace(settings, dtype="float32"))
+    with jax.default_matmul_precision("highest"), jax.default_device(device):
+        projections: Any = jax.jit(exact.apply)(variables, batch)
+    named = traverse_util.flatten_dict(variables["params"], sep="/")
+    np.savez(path, x=batch["x"], **{f"params/{name}": np.asarray(x) for name, x in named.items()},
+             **{f"projection/{kind}": np.asarray(x) for kind, x in projections.items()})
+
+
+def make(precision: str, device: str | None, batch: int, nodes: int, reference: str | None) -> Ours:
     """A warm side for `pairs`.
 
     Args:
       precision: "float32" or "bfloat16", of the encoders.
       device: "cpu", "gpu" or "tpu"; None is JAX's choice.
       batch, nodes: utterances, and frames of each.
-      parameters: file to store the first parameters in, for `load_parameters`.
+      reference: file for `write_reference`, if any.
     """
-    sys.modules["torch"] = None  # type: ignore[assignment]  # tensorboardX would import it, with its thread pools
-    import jax
-    from flax import traverse_util
-
+    imported = our_step.import_all("sercl_jax.models.serugcl")
     from sercl_jax.models.serugcl import SerugclSettings
 
-    try:
-        chosen = jax.devices(device)[0]
-    except RuntimeError as error:
-        raise UserError(f"--device {device}: JAX finds none ({error}).") from error
-    ours = Ours(SerugclSettings(dtype=precision), batches(batch, nodes), chosen)
-    np.savez(parameters, **traverse_util.flatten_dict(ours.parameters, sep="/"))
-    for repeat in range(WARM_UP):
-        ours(repeat)
-    return ours
+    return Ours(SerugclSettings(dtype=precision), batch, nodes, our_step.chosen_device(device), imported, reference)
 
 
-def load_parameters(path: str | Path) -> dict[str, Any]:
-    """The nested dict of arrays that `make` stored."""
-    nested: dict[str, Any] = {}
-    with np.load(path) as stored:
-        for name in stored:
-            *folders, leaf = name.split("/")
-            place = nested
+def nested(stored: dict[str, np.ndarray], kind: str) -> dict[str, Any]:
+    """What `write_reference` stored below a name, as the nested dict that it was."""
+    tree: dict[str, Any] = {}
+    for name, values in stored.items():
+        top, *path = name.split("/")
+        if top == kind:
+            *folders, leaf = path
+            place = tree
             for folder in folders:
                 place = place.setdefault(folder, {})
-            place[leaf] = stored[name]
-    return nested
+            place[leaf] = values
+    return tree

@@ -1,15 +1,16 @@
 """The peer of `benchmarks.serugcl`: the same training step in PyTorch Geometric, in a process of its own.
 
 Written as one would for speed in that framework: everything is vectorised over the batch, the normalisation of GCN
-is computed once per view, the subgraph really loses its nodes. Four forms of aggregation are timed:
+is computed once per view, the subgraph really loses its nodes. Forms of aggregation:
 
-    edge_index    gather and scatter-add, PyTorch Geometric's usual way
-    sparse        its fused sparse matrix product, over CSR tensors of torch
-    dense         its DenseGINConv and DenseGCNConv, over adjacency matrices (GCN normalises in each layer)
-    compiled      edge_index under torch.compile
+    edge_index       gather and scatter-add, PyTorch Geometric's usual way
+    sparse           its fused sparse matrix product, over CSR tensors of torch
+    dense            its DenseGINConv and DenseGCNConv, over adjacency matrices (GCN normalises in each layer)
+    ..._compiled     encoders, pooling and head of the form under torch.compile
+
+Draws are the peer's own. Before it is timed, a form must give our projections of the same graphs.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,11 +22,9 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import DenseGCNConv, DenseGINConv, GCNConv, GINConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from sercl_jax import memory
-from sercl_jax.errors import UserError
 from sercl_jax.models.serugcl import Knobs, SerugclSettings
 
-from . import serugcl_ours
+from . import serugcl_ours, torch_step
 
 
 class Encoder(nn.Module):
@@ -153,35 +152,52 @@ def nt_xent(views: list[Tensor], temperature: float) -> Tensor:
     return torch.stack(losses).mean()
 
 
-class Peer:
+class Peer(torch_step.TorchStep):
     """The training step in one of its forms, with its own model and optimizer."""
 
-    def __init__(self, form: str, settings: SerugclSettings, knobs: Knobs, params: Mapping[str, Any],
-                 batches: list[dict[str, np.ndarray]], device: str, learning_rate: float):
-        self.form, self.settings, self.knobs, self.device = form, settings, knobs, torch.device(device)
-        self.dense, features = form == "dense", batches[0]["x"].shape[-1]
+    def __init__(self, form: str, settings: SerugclSettings, knobs: Knobs, reference: dict[str, np.ndarray],
+                 batches: list[dict[str, np.ndarray]], device: torch.device, imported: int):
+        self.form, _, compiled = form.partition(torch_step.COMPILED)
+        self.settings, self.knobs, self.device = settings, knobs, device
+        self.dense, features = self.form == "dense", batches[0]["x"].shape[-1]
         self.head = nn.Sequential(nn.Linear(settings.layers * settings.hidden, settings.projection), nn.ReLU(),
                                   nn.Linear(settings.projection, settings.projection))
         self.projectors = nn.ModuleDict({
             kind: Projector(Encoder(kind, features, settings.hidden, settings.layers, self.dense), self.head,
                             knobs.pool_weights)
             for kind in settings.kinds})
-        copy_parameters(params, self.projectors, self.head)
-        self.projectors.to(self.device)
-        self.optimizer = torch.optim.Adam(self.projectors.parameters(), lr=learning_rate)
-        self.warm_up_seconds, self.loss = 0.0, float("nan")
-        self.batches = [torch.from_numpy(batch["x"]).to(self.device) for batch in batches]
+        copy_parameters(serugcl_ours.nested(reference, "params"), self.projectors, self.head)
+        self.projectors.to(device)
         self._project: dict[str, Any] = dict(self.projectors)
-        if form == "compiled":
+        placed = torch_step.place((batch["x"] for batch in batches), device)
+        with torch_step.exact():
+            agreement = torch_step.check(self.form, self._differences(reference))
+        if compiled:
             # The gradient in X retains the graph, which excludes reusing its buffers. Edges differ in number from
             # step to step: with dynamic=False each number would be compiled anew.
             torch._functorch.config.donated_buffer = False
             self._project = {kind: torch.compile(projector) for kind, projector in self.projectors.items()}
+        super().__init__(
+            self._loss, torch.optim.Adam(self.projectors.parameters(), lr=serugcl_ours.LEARNING_RATE, fused=True),
+            placed, len(placed),  # torch.compile needs several batches to settle
+            {"agreement": agreement, "edges_per_graph": edges_per_graph(placed, settings.neighbours),
+             "imported": imported})
 
-    def project(self, kind: str, data: Data) -> Tensor:
+    def _differences(self, reference: dict[str, np.ndarray]) -> dict[str, float]:
+        """Of each encoder's projections of the original graphs from ours, relative, of equal parameters."""
+        x, found = torch.from_numpy(reference["x"]).to(self.device), {}
+        with torch.no_grad():
+            data = batch_of(x, nearest_neighbours(x, self.settings.neighbours), self.dense)
+            for kind in self.settings.kinds:
+                ours = torch.from_numpy(reference[f"projection/{kind}"])
+                mine = self.project(kind, data, len(x), "float32").cpu()
+                found[kind] = float((mine - ours).norm() / ours.norm())
+        return found
+
+    def project(self, kind: str, data: Data, graphs: int, precision: str) -> Tensor:
         edges, weight = self.prepare(kind, data)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.dtype == "bfloat16"):
-            return self._project[kind](data.x, edges, weight, data.batch, len(self.batches[0]))
+        with torch_step.autocast(self.device, precision):
+            return self._project[kind](data.x, edges, weight, data.batch, graphs)
 
     def prepare(self, kind: str, data: Data) -> tuple[Tensor, Tensor | None]:
         """Edges as the encoder takes them, with GCN's normalisation."""
@@ -195,92 +211,76 @@ class Peer:
             return utils.to_torch_csr_tensor(edges, weight, size=(nodes, nodes)), None
         return edges, weight
 
-    def __call__(self, repeat: int) -> None:
-        x, settings, knobs = self.batches[repeat % len(self.batches)], self.settings, self.knobs
+    def _loss(self, x: Tensor) -> Tensor:
+        settings, knobs = self.settings, self.knobs
         original, fgsm, subgraph = settings.encoders
+
+        def project(kind: str, data: Data) -> Tensor:
+            return self.project(kind, data, len(x), settings.dtype)
+
         with torch.no_grad():
             joined = nearest_neighbours(x, settings.neighbours)
-            data = batch_of(x, joined, self.dense)
+            data = batch_of(x.detach(), joined, self.dense)  # what is made to require a gradient is no batch
             kept = random_walk_nodes(joined, knobs.node_ratio)
             rows = torch.arange(len(x), device=x.device)[:, None]
             smaller = joined[rows[..., None], kept[:, :, None], kept[:, None, :]]
             sample = batch_of(x[rows, kept], perturb(smaller, knobs.edge_ratio), self.dense)
         data.x.requires_grad_()
-        z_subgraph = self.project(subgraph, sample)
-        z_original = self.project(original, data)
+        z_subgraph = project(subgraph, sample)
+        z_original = project(original, data)
         loss = nt_xent([z_original, z_subgraph.detach()], knobs.temperature)
         slope, = torch.autograd.grad(loss, data.x, retain_graph=True)
         adversary = data.clone()
         adversary.x = data.x.detach() + knobs.fgsm_eps * slope.sign()
-        z_fgsm = self.project(fgsm, adversary)
-        loss = nt_xent([z_original, z_fgsm, z_subgraph], knobs.temperature)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        self.loss = float(loss.detach())
+        z_fgsm = project(fgsm, adversary)
+        return nt_xent([z_original, z_fgsm, z_subgraph], knobs.temperature)
 
-    def edges_per_graph(self) -> float:
-        """Directed edges of an original graph, on average."""
-        with torch.no_grad():
-            return float(np.mean([nearest_neighbours(x, self.settings.neighbours).sum().item() / len(x)
-                                  for x in self.batches]))
 
-    def facts(self) -> dict[str, Any]:
-        """For the JSON."""
-        return {"warm_up_seconds": self.warm_up_seconds, "loss": self.loss, "edges_per_graph": self.edges_per_graph()}
+def edges_per_graph(batches: list[Tensor], neighbours: int) -> float:
+    """Directed edges of an original graph, on average."""
+    with torch.no_grad():
+        return float(np.mean([nearest_neighbours(x, neighbours).sum().item() / len(x) for x in batches]))
 
 
 def copy_parameters(params: Mapping[str, Any], projectors: nn.ModuleDict, head: nn.Module) -> None:
     """Starts the peer from our parameters, so that their outputs can be compared."""
-    def dense(linear: Any, ours: Mapping[str, Any], bias: Any = None) -> None:
-        linear.weight.copy_(torch.from_numpy(np.array(ours["kernel"]).T))
-        (linear.bias if bias is None else bias).copy_(torch.from_numpy(np.array(ours["bias"])))
+    fill = torch_step.fill
 
-    with torch.no_grad():
-        for kind, projector in projectors.items():
-            ours = params[f"encoders_{kind}"]
-            name = "GinLayer" if kind == "gin" else "GcnLayer"
-            for layer, (convolution, norm) in enumerate(
-                    zip(projector.encoder.convolutions, projector.encoder.norms, strict=True)):
-                weights, scale = ours[f"{name}_{layer}"], ours[f"LayerNorm_{layer}"]
-                if kind == "gin":
-                    convolution.eps.fill_(float(weights["eps"]))
-                    dense(convolution.nn[0], weights["Dense_0"])
-                    dense(convolution.nn[2], weights["Dense_1"])
-                else:
-                    dense(convolution.lin, weights["Dense_0"], convolution.bias)
-                norm.weight.copy_(torch.from_numpy(np.array(scale["scale"])))
-                norm.bias.copy_(torch.from_numpy(np.array(scale["bias"])))
-        dense(head[0], params["head"]["Dense_0"])
-        dense(head[2], params["head"]["Dense_1"])
+    def dense(linear: Any, ours: Mapping[str, Any], bias: Any = None) -> None:
+        fill(linear.weight, np.array(ours["kernel"]).T)
+        fill(linear.bias if bias is None else bias, ours["bias"])
+
+    for kind, projector in projectors.items():
+        ours = params[f"encoders_{kind}"]
+        name = "GinLayer" if kind == "gin" else "GcnLayer"
+        for layer, (convolution, norm) in enumerate(
+                zip(projector.encoder.convolutions, projector.encoder.norms, strict=True)):
+            weights, scale = ours[f"{name}_{layer}"], ours[f"LayerNorm_{layer}"]
+            if kind == "gin":
+                fill(convolution.eps, np.reshape(weights["eps"], tuple(convolution.eps.shape)))
+                dense(convolution.nn[0], weights["Dense_0"])
+                dense(convolution.nn[2], weights["Dense_1"])
+            else:
+                dense(convolution.lin, weights["Dense_0"], convolution.bias)
+            fill(norm.weight, scale["scale"])
+            fill(norm.bias, scale["bias"])
+    dense(head[0], params["head"]["Dense_0"])
+    dense(head[2], params["head"]["Dense_1"])
 
 
 def make(form: str, keep_freed: bool, threads: int, precision: str, platform: str, batch: int, nodes: int,
-         parameters: str) -> Peer:
-    """A warm side for `pairs`: the step in one of its forms, from the parameters that `serugcl_ours.make` stored.
+         reference: str) -> Peer:
+    """A warm side for `pairs`: the step in one of its forms.
 
     Args:
       form: of aggregation.
-      keep_freed: whether the process keeps freed memory, as our training does.
-      threads: of torch.
+      keep_freed, threads, platform: see `torch_step.begin`.
       precision: "float32" or "bfloat16".
-      platform: JAX's name of the device: "cpu" or "gpu".
       batch, nodes: utterances, and frames of each.
-      parameters: the file.
+      reference: the file that `serugcl_ours.make` stored.
     """
-    if platform == "tpu" or (platform == "gpu" and not torch.cuda.is_available()):
-        raise UserError(f"--peer torch: this PyTorch cannot compute on a {platform}; "
-                        "choose --device cpu, or leave the peer out.")
-    if keep_freed:
-        memory.keep_freed()
-    torch.set_num_threads(threads)
-    start = time.perf_counter()
-    peer = Peer(form, SerugclSettings(dtype=precision), Knobs(), serugcl_ours.load_parameters(parameters),
-                serugcl_ours.batches(batch, nodes), "cuda" if platform == "gpu" else platform,
-                serugcl_ours.LEARNING_RATE)
-    for repeat in range(len(peer.batches)):  # torch.compile needs several batches to settle
-        peer(repeat)
-    peer.warm_up_seconds = time.perf_counter() - start
-    return peer
+    device, imported = torch_step.begin(platform, threads, keep_freed)
+    with np.load(reference) as stored:
+        arrays = {name: stored[name] for name in stored}
+    return Peer(form, SerugclSettings(dtype=precision), Knobs(), arrays, serugcl_ours.batches(batch, nodes), device,
+                imported)

@@ -1,17 +1,14 @@
 """Our side of `benchmarks.supcon`: the first stage's training step that `train.run` repeats, on random waveforms."""
 
 import dataclasses
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sercl_jax.errors import UserError
 from sercl_jax.models.speech_config import NAMED, SpeechConfig, frames_of
 
-from . import cpc_ours, rss, timing
+from . import cpc_ours, our_step
 
 if TYPE_CHECKING:  # the peer's process takes batches from here and needs no JAX
     import jax
@@ -20,7 +17,6 @@ if TYPE_CHECKING:  # the peer's process takes batches from here and needs no JAX
 
 RATE = 16_000
 BATCHES = 2
-WARM_UP = 2
 LEARNING_RATE = 4e-5
 CHECK_BATCH, CHECK_SAMPLES = 4, RATE  # of the batch on which both sides must agree
 WEIGHTS, REFERENCE = "encoder", "reference.npz"  # in the folder that the peer reads
@@ -101,62 +97,36 @@ def objective(encoder: "TransformerEncoder") -> Any:
     return loss
 
 
-class Ours:
-    """The compiled training step with its state and batches on one device."""
+class Ours(our_step.OurStep):
+    """The compiled training step on random waveforms, or on what the frozen part has made of them."""
 
-    def __init__(self, encoder: "TransformerEncoder", frozen: Any, trained: Any, source: str, batch: int,
-                 samples: int, device: "jax.Device", imported: int):
+    def __init__(self, encoder: "TransformerEncoder", source: str, batch: int, samples: int, device: "jax.Device",
+                 imported: int):
         import jax
 
-        from sercl_jax import optim, parallel, train
+        from sercl_jax import optim
+        from sercl_jax.methods.supcon_recipes import Contrast
 
-        self._encoder, self._device, self._shape, devices = encoder, device, (batch, samples), (device,)
-        self._imported, self._source = imported, source
+        params, pooling = start(encoder.config)
+        frozen, trained = encoder.split(params)
         made: list[dict[str, Any]] = batches(batch, samples)
-        if source == "features":
+        variables: dict[str, Any] = {"params": {"encoder": trained, "pooling": pooling}}
+        if source == "waveform":
+            variables["frozen"] = frozen
+        else:
             features = jax.jit(encoder.features)
             placed = jax.device_put(frozen, device)
             for one in made:
                 one["x"] = np.asarray(features(placed, one.pop("waveform"), np.full(batch, samples, np.int32)))
-        fixed = {"frozen": frozen} if source == "waveform" else {}
-        optimizer = optim.make(name="adam", learning_rate=LEARNING_RATE, steps=1_000_000)
-        self._state = parallel.replicate({"step": np.zeros((), np.int32), "params": trained,
-                                          "optimizer": optimizer.init(trained), "fixed": fixed}, devices)
-        self._seed = parallel.replicate(np.uint32(0), devices)
-        self._batches = [parallel.shard(one, devices) for one in made]
-        # The very step of the training loop.
-        step: Any = train.mapped_step(objective(encoder), optimizer.update, devices)
-        start = time.perf_counter()
-        self._step = step.lower(self._state, self._batches[0], self._seed).compile()
-        self.compile_seconds = time.perf_counter() - start
-        self.loss = float("nan")
-        for repeat in range(WARM_UP):
-            self(repeat)
-
-    def __call__(self, repeat: int) -> None:
-        import jax
-
-        batch = self._batches[repeat % len(self._batches)]
-        self._state, (loss, metrics) = self._step(self._state, batch, self._seed)
-        jax.block_until_ready((self._state, loss, metrics))
-        self.loss = float(loss[0])
+        super().__init__(objective(encoder), optim.make(name="adam", learning_rate=LEARNING_RATE, steps=1_000_000),
+                         variables, made, device, encoder.dtype, imported)
+        self._told = {"network": dataclasses.asdict(encoder.config),
+                      "frames": int(frames_of(encoder.config, samples)), "contrast": dataclasses.asdict(Contrast()),
+                      "flops": analytic_flops(encoder.config, batch, samples, source)}
 
     def facts(self) -> dict[str, Any]:
         """For the JSON."""
-        from sercl_jax.methods.supcon_recipes import Contrast
-
-        stats = self._device.memory_stats() or {}  # None on a CPU
-        # Before the ceiling needs some.
-        told = {"memory": cpc_ours.memory_facts(self._imported, stats.get("peak_bytes_in_use"))}
-        cost, config = self._step.cost_analysis(), self._encoder.config
-        return {"device": {"platform": self._device.platform, "kind": self._device.device_kind},
-                "network": dataclasses.asdict(config), "frames": int(frames_of(config, self._shape[1])),
-                "contrast": dataclasses.asdict(Contrast()), "versions": timing.versions("jax", "jaxlib", "flax"),
-                "compile_seconds": self.compile_seconds, "loss": self.loss,
-                "flops": {**analytic_flops(config, *self._shape, self._source), "xla": float(cost["flops"])},
-                "bytes_accessed": float(cost["bytes accessed"]),
-                "workspace_bytes": int(self._step.memory_analysis().temp_size_in_bytes),
-                "matmul_ceiling_flops_per_second": timing.matmul_ceiling(self._device, self._encoder.dtype), **told}
+        return self._told | super().facts()
 
 
 def start(config: SpeechConfig) -> tuple[dict[str, Any], Any]:
@@ -179,7 +149,7 @@ def write_reference(model: str, dropout: bool, device: str | None, folder: str) 
       model, dropout, device: as in `make`.
       folder: where it goes.
     """
-    import_all()
+    our_step.import_all()
     import jax
 
     from sercl_jax import parallel, pretrained
@@ -190,7 +160,7 @@ def write_reference(model: str, dropout: bool, device: str | None, folder: str) 
     params, pooling = start(config)
     pretrained.save_encoder(Path(folder) / WEIGHTS, config, {"params": params})
     encoder = TransformerEncoder(dataclasses.replace(config, **UNDROPPED))
-    batch, devices = random_batch(BATCHES, CHECK_BATCH, CHECK_SAMPLES), (chosen_device(device),)
+    batch, devices = random_batch(BATCHES, CHECK_BATCH, CHECK_SAMPLES), (our_step.chosen_device(device),)
     frozen, trained = encoder.split(params)
     loss = objective(encoder)
 
@@ -211,26 +181,6 @@ def write_reference(model: str, dropout: bool, device: str | None, folder: str) 
              pooling_gradient=gradient["pooling"]["vector"], **arrays)
 
 
-def import_all() -> None:
-    """Everything that a side needs, before the memory of the step, but not torch with its thread pools."""
-    sys.modules["torch"] = None  # type: ignore[assignment]  # tensorboardX would import it
-    from sercl_jax import logs  # noqa: F401
-
-    del sys.modules["torch"]  # SciPy looks into whatever there is
-    from sercl_jax import pretrained, train  # noqa: F401
-    from sercl_jax.methods import supcon  # noqa: F401
-
-
-def chosen_device(name: str | None) -> "jax.Device":
-    """The first of a platform; raises `UserError` if there is none."""
-    import jax
-
-    try:
-        return jax.devices(name)[0]
-    except RuntimeError as error:
-        raise UserError(f"--device {name}: JAX finds none ({error}).") from error
-
-
 def make(model: str, dropout: bool, precision: str, source: str, device: str | None, batch: int,
          samples: int) -> Ours:
     """A warm side for `pairs`.
@@ -243,12 +193,8 @@ def make(model: str, dropout: bool, precision: str, source: str, device: str | N
       device: "cpu", "gpu" or "tpu"; None is JAX's choice.
       batch, samples: utterances, and samples of each.
     """
-    import_all()
+    imported = our_step.import_all("sercl_jax.pretrained", "sercl_jax.encoders", "sercl_jax.methods.supcon")
     from sercl_jax.encoders import TransformerEncoder
 
-    imported = rss.peak()
-    encoder = TransformerEncoder(network(model, dropout), precision)
-    params, pooling = start(encoder.config)
-    frozen, trained = encoder.split(params)
-    return Ours(encoder, frozen, {"encoder": trained, "pooling": pooling}, source, batch, samples,
-                chosen_device(device), imported)
+    return Ours(TransformerEncoder(network(model, dropout), precision), source, batch, samples,
+                our_step.chosen_device(device), imported)

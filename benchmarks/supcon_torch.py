@@ -9,7 +9,6 @@ Forms:
 """
 
 import functools
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from sercl_jax import memory
-from sercl_jax.errors import UserError
-
-from . import cpc_ours, rss, supcon_ours
+from . import supcon_ours, torch_step
 
 WARM_UP = 2
-AGREE = 1e-3  # float32 sums in another order differ by far less
 
 
 class Model(nn.Module):
@@ -92,82 +87,51 @@ def loss(x: Tensor, contrast: Mapping[str, Any]) -> Tensor:
     return contrast["contrast_weight"] * contrasted + contrast["margin_weight"] * kept
 
 
-class Peer:
-    """The training step with its state and batches on one device."""
+class Peer(torch_step.TorchStep):
+    """The training step in one of its forms."""
 
     def __init__(self, form: str, folder: Path, contrast: Mapping[str, Any], dropout: bool, precision: str,
-                 source: str, batches: Sequence[Mapping[str, np.ndarray]], device: str, imported: int):
-        attention, _, compiled = form.partition("_")
+                 source: str, batches: Sequence[Mapping[str, np.ndarray]], device: torch.device, imported: int):
+        attention, _, compiled = form.partition(torch_step.COMPILED)
         if attention == "sdpa":
             F.multi_head_attention_forward = fused(F.multi_head_attention_forward)
-        self._attention, self._contrast, self._imported = attention, contrast, imported
-        self._half = precision == "bfloat16"
-        self._device = torch.device(device)
+        self._contrast, self._precision, self._device = contrast, precision, device
         with np.load(folder / supcon_ours.REFERENCE) as stored:
             reference = {name: stored[name] for name in stored}
         weights = folder / supcon_ours.WEIGHTS
-        self.agreement = self._agreement(reference, Model(weights, reference["pooling"], attention))
-        torch.backends.cudnn.allow_tf32 = True
-        torch.set_float32_matmul_precision("high")  # what XLA does by default; on a CPU it changes nothing
-        self._model = Model(weights, reference["pooling"], attention).to(self._device).train(dropout)
+        with torch_step.exact():
+            agreement = torch_step.check(attention, self._differences(
+                reference, Model(weights, reference["pooling"], attention)))
+        self._model = Model(weights, reference["pooling"], attention).to(device).train(dropout)
         del reference
-        self._objective = torch.compile(self._loss) if compiled else self._loss
+        objective = torch.compile(self._loss) if compiled else self._loss
         trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.Adam(trained, lr=supcon_ours.LEARNING_RATE, fused=True)
-        self._batches = [torch.from_numpy(batch["waveform"]).to(self._device) for batch in batches]
+        optimizer = torch.optim.Adam(trained, lr=supcon_ours.LEARNING_RATE, fused=True)
+        placed = torch_step.place((batch["waveform"] for batch in batches), device)
         if source == "features":
             self._model.eval()
             with torch.no_grad():
-                self._batches = [self._model.features(batch) for batch in self._batches]
+                placed = [self._model.features(batch) for batch in placed]
             self._model.train(dropout)
-        start = time.perf_counter()
-        for repeat in range(WARM_UP):
-            self(repeat)
-        self.warm_up_seconds = time.perf_counter() - start
+        super().__init__(objective, optimizer, placed, WARM_UP, {"agreement": agreement, "imported": imported})
 
     def _loss(self, x: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+        with torch_step.autocast(self._device, self._precision):
             pooled = self._model(x)
         return loss(pooled.float(), self._contrast)
 
-    def _agreement(self, reference: Mapping[str, np.ndarray], model: Model) -> dict[str, float]:
-        """Relative differences from our loss and gradient, of equal parameters and waveforms."""
-        torch.backends.cudnn.allow_tf32 = False
+    def _differences(self, reference: Mapping[str, np.ndarray], model: Model) -> dict[str, float]:
+        """From our loss and gradient, relative, of equal parameters and waveforms."""
         # The gradient of the positional convolution's weight itself, as ours is, not of its norm and direction.
         parametrize.remove_parametrizations(model.encoder.encoder.pos_conv_embed.conv, "weight")
         model.to(self._device).eval()
         value = loss(model(torch.from_numpy(reference["waveform"]).to(self._device)), self._contrast)
         value.backward()
-        apart, size = 0.0, 0.0
         theirs = {f"encoder.{name.partition('/')[2]}": x for name, x in reference.items() if "/" in name}
-        for name, mine in model.named_parameters():
-            if not mine.requires_grad:
-                continue
-            expected = torch.from_numpy(reference["pooling_gradient"] if name == "vector" else theirs[name])
-            # What masks stays without a gradient where nothing is masked.
-            found = torch.zeros_like(expected) if mine.grad is None else mine.grad.cpu()
-            apart += float((found - expected).square().sum())
-            size += float(expected.square().sum())
-        told = {"loss": abs(float(value.detach()) / float(reference["loss"]) - 1), "gradient": (apart / size)**0.5}
-        if not max(told.values()) < AGREE:
-            raise AssertionError(f"{self._attention}: it does not compute what ours does, relative differences "
-                                 f"{told}")
-        return told
-
-    def __call__(self, repeat: int) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
-        value = self._objective(self._batches[repeat % len(self._batches)])
-        value.backward()
-        self._optimizer.step()
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-        self.loss = float(value.detach())
-
-    def facts(self) -> dict[str, Any]:
-        """For the JSON."""
-        on_device = torch.cuda.max_memory_allocated() if self._device.type == "cuda" else None
-        return {"warm_up_seconds": self.warm_up_seconds, "loss": self.loss, "agreement": self.agreement,
-                "memory": cpc_ours.memory_facts(self._imported, on_device)}
+        theirs["vector"] = reference["pooling_gradient"]
+        gradient = torch_step.gradient_difference(
+            (mine, theirs[name]) for name, mine in model.named_parameters() if mine.requires_grad)
+        return {"loss": abs(float(value.detach()) / float(reference["loss"]) - 1), "gradient": gradient}
 
 
 def make(form: str, keep_freed: bool, threads: int, folder: str, contrast: dict[str, Any], dropout: bool,
@@ -176,22 +140,14 @@ def make(form: str, keep_freed: bool, threads: int, folder: str, contrast: dict[
 
     Args:
       form: one of this module's.
-      keep_freed: whether the process keeps freed memory, as our training does.
-      threads: of torch.
+      keep_freed, threads, platform: see `torch_step.begin`.
       folder: where `supcon_ours.write_reference` has stored weights and what they give.
       contrast: of `supcon_recipes.Contrast`, all of them.
       dropout: whether the network trains as published, with dropout, masks and layer drop.
       precision: "float32", or "bfloat16" for automatic mixed precision.
       source: "waveform" or "features".
-      platform: JAX's name of the device: "cpu" or "gpu".
       batch, samples: utterances, and samples of each.
     """
-    imported = rss.peak()
-    if platform == "tpu" or (platform == "gpu" and not torch.cuda.is_available()):
-        raise UserError(f"--peer torch: this PyTorch cannot compute on a {platform}; "
-                        "choose --device cpu, or leave the peer out.")
-    if keep_freed:
-        memory.keep_freed()
-    torch.set_num_threads(threads)
-    return Peer(form, Path(folder), contrast, dropout, precision, source,
-                supcon_ours.batches(batch, samples), "cuda" if platform == "gpu" else platform, imported)
+    device, imported = torch_step.begin(platform, threads, keep_freed)
+    return Peer(form, Path(folder), contrast, dropout, precision, source, supcon_ours.batches(batch, samples), device,
+                imported)

@@ -1,12 +1,11 @@
-"""What the benchmarks share: their command line, threads, summaries, the machine, its matrix product ceiling."""
+"""What the benchmarks share: their command line and files, threads, summaries, the machine."""
 
 import argparse
-import math
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,23 +36,36 @@ def run(argv: Sequence[str] | None, parse: Callable[[Sequence[str] | None], argp
 
     Args:
       argv: arguments, without the program's name; None for this process's own.
-      parse: reads them; they have at least `threads` and `json`.
+      parse: reads them; they have at least `threads` and `json`, perhaps `markdown` and `plot`.
       measure: gives every figure, JSON-like.
       show: prints them.
     """
     try:
         arguments = parse(argv)
-        if arguments.json:
-            files.make_directory(arguments.json.resolve().parent)
+        places = {name: path.resolve() for name in ("json", "markdown", "plot")
+                  if (path := getattr(arguments, name, None)) is not None}
+        for path in places.values():
+            files.make_directory(path.parent)
         use_threads(arguments.threads)
         result = measure(arguments)
         show(result)
-        if arguments.json:
-            files.write_json(arguments.json, result)
+        write(result, places)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def write(result: dict[str, Any], places: Mapping[str, Path]) -> None:
+    """Writes a result as "json", as a table ("markdown") and as a figure ("plot"), each where it has a place."""
+    from . import roofline, summary  # they know this module's results
+
+    if "json" in places:
+        files.write_json(places["json"], result)
+    if "markdown" in places:
+        files.write_text(places["markdown"], summary.markdown([result]))
+    if "plot" in places:
+        roofline.write(places["plot"], [result])
 
 
 def spread(values: np.ndarray) -> dict[str, Any]:
@@ -67,29 +79,6 @@ def summary(seconds: np.ndarray) -> dict[str, Any]:
     return spread(seconds) | {"min": float(seconds.min())}
 
 
-def matmul_ceiling(device: Any, dtype: str, seconds: float = 0.1, trials: int = 5) -> float:
-    """FLOP/s of the fastest square matrix product, in XLA, on a JAX device.
-
-    Sizes double from 512 until one product takes `seconds`, or to 8192; each size counts with its best trial.
-    """
-    import jax
-
-    product = jax.jit(lambda a: a @ a)
-    best = 0.0
-    for size in (512, 1024, 2048, 4096, 8192):
-        a = jax.device_put(np.random.default_rng(0).standard_normal((size, size), np.float32), device).astype(dtype)
-        product(a).block_until_ready()
-        took = math.inf
-        for _ in range(trials):
-            start = time.perf_counter()
-            product(a).block_until_ready()
-            took = min(took, time.perf_counter() - start)
-        best = max(best, 2 * size**3 / took)
-        if took > seconds:
-            break
-    return best
-
-
 def machine() -> dict[str, Any]:
     """The processor and how busy it is: load averages of 1, 5 and 15 minutes, this process included."""
     information = Path("/proc/cpuinfo")
@@ -99,14 +88,11 @@ def machine() -> dict[str, Any]:
             "system": platform.platform(), "load": list(os.getloadavg())}
 
 
+def now() -> str:
+    """The date and time, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Installed versions by name."""
     return {name: metadata.version(name) for name in packages}
-
-
-def implausible(figures: Mapping[str, float], ceiling: float, rates: tuple[str, ...]) -> list[str]:
-    """What cannot be true: figures that are not positive and finite, and rates (FLOP/s) above the ceiling."""
-    found = [f"{name} is {value}, not a positive number" for name, value in figures.items()
-             if not (math.isfinite(value) and value > 0)]
-    return found + [f"{name} is {figures[name]:.3g}, above the matrix product ceiling of {ceiling:.3g} FLOP/s"
-                    for name in rates if figures[name] > ceiling]
