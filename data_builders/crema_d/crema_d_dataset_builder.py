@@ -2,10 +2,12 @@
 
 TFDS's own builder says label, speaker and split: its division by speakers, which the authors did not make. It leaves
 out four clips that were once missing; they are here, with the labels of their names and the splits of their
-speakers. Files are `AudioWAV/<actor>_<sentence>_<emotion>_<intensity>.wav`, such as `1001_IEO_ANG_HI.wav`; the
-intensity (LO, MD, HI, or XX for unspecified) stays in the id. Published (Cao et al., 2014): 7442 clips, one of each
-sentence in each emotion, IEO in three intensities; `MISSING` are what this lacks. The actors' gender is in
-`VideoDemographics.csv`, and unknown without it.
+speakers. It would also fetch the clips, one after another; here the user gives them.
+
+Files are `AudioWAV/<actor>_<sentence>_<emotion>_<intensity>.wav`, such as `1001_IEO_ANG_HI.wav`; the intensity (LO,
+MD, HI, or XX for unspecified) stays in the id. Published (Cao et al., 2014): 7442 clips, one of each sentence in each
+emotion, IEO in three intensities; `MISSING` are what this lacks. The actors' gender is in `VideoDemographics.csv`,
+and unknown without it.
 """
 
 from collections.abc import Sequence

@@ -54,7 +54,8 @@ class NamedFiles(Distributed, skip_registration=True):  # type: ignore[call-arg]
     """
 
     # Regular expression of the end of an audio file's path, whatever its case. The groups `emotion`, `speaker`,
-    # `gender` (f or m) and `sentence` say what they name; `id` is the whole name without its ending, if not given.
+    # `gender` (f or m), `sentence` and `id` say what they name. Each may be missing; the name without its ending is
+    # then the id.
     FILES: ClassVar[str] = ""
     EMOTIONS: ClassVar[Mapping[str, str]] = {}  # code in names -> label
     TABLES: ClassVar[Sequence[str]] = ()  # such files must be there, too
@@ -134,6 +135,9 @@ class NamedFiles(Distributed, skip_registration=True):  # type: ignore[call-arg]
         return Named(spelling, match.groupdict(""), entry)
 
     def _label(self, file: Named) -> str:
+        """From the name, if it tells; "" if not."""
+        if "emotion" not in file.parts:
+            return ""
         code = file.parts["emotion"]
         labels = {known.lower(): label for known, label in self.EMOTIONS.items()}
         if code.lower() not in labels:
