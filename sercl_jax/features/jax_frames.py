@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sercl_jax.features.frames import HOP, LONG, SHORT
 
@@ -32,6 +33,11 @@ class Layout(NamedTuple):
     def valid(self) -> jax.Array:
         """[B, S / HOP] bool: frames that count."""
         return self.position < self.count
+
+
+def dot(x: jax.Array, matrix: np.ndarray) -> jax.Array:
+    """[..., N] and a constant [N, M] -> [..., M] in full single precision."""
+    return jnp.matmul(x, jnp.asarray(matrix, jnp.float32), precision=jax.lax.Precision.HIGHEST)
 
 
 def num_frames(lengths: jax.Array, samples: int) -> jax.Array:

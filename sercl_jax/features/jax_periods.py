@@ -14,6 +14,7 @@ import numpy as np
 
 from sercl_jax.features import jax_double as double
 from sercl_jax.features.jax_double import Double
+from sercl_jax.features.jax_frames import dot
 
 _BLOCK = 16  # terms of a sum that are unrolled
 
@@ -55,8 +56,10 @@ def slices(signal: jax.Array, starts: jax.Array, length: int) -> jax.Array:
 
 
 def _running(values: jax.Array) -> jax.Array:
-    """[L, M] -> [L, M] sums of the values before each."""
-    return jnp.cumsum(values, 1) - values
+    """[L, M] -> [L, M] sums of the values before each, by blocks: M is a multiple of _BLOCK."""
+    blocks = values.reshape(len(values), -1, _BLOCK)
+    outer = dot(blocks.sum(2), np.tri(blocks.shape[1], k=-1).T)
+    return (dot(blocks, np.tri(_BLOCK, k=-1).T) + outer[..., None]).reshape(values.shape)
 
 
 def correlations(signal: jax.Array, begin: jax.Array, shortest: jax.Array, terms: int, lags: int) -> jax.Array:
@@ -124,7 +127,8 @@ def best_match(signal: jax.Array, off: jax.Array, begin: jax.Array, shortest: ja
     inner = jnp.arange(1, lags - 1)[None] < (longest - shortest - 1)[:, None]
     peak = (middle > coarse[:, :-2]) & (middle > coarse[:, 2:]) & inner
     height = jnp.where(peak, middle, -2)
-    length = shortest + 1 + jnp.argmax(height, 1).astype(jnp.int32)
+    highest = height == height.max(1, keepdims=True)
+    length = shortest + jnp.where(highest, jnp.arange(1, lags - 1)[None], lags).min(1)
     x = slices(signal, begin, limit)
     y = slices(signal, begin + length - 1, limit + 3)
     points = _exact(x, y, slices(off, begin, limit), slices(off, begin + length - 1, limit + 3), length)
@@ -146,6 +150,12 @@ def _parts(product: jax.Array) -> tuple[jax.Array, jax.Array]:
     return (product >> 15).astype(jnp.float32), (product & 32767).astype(jnp.float32)
 
 
+def _summands(x: jax.Array, off: jax.Array) -> jax.Array:
+    """What sums of x + off and of its square are made of: [5, ...]."""
+    whole = x.astype(jnp.int32)
+    return jnp.stack([x, off, *_parts(whole * whole), 2 * off * x])
+
+
 def _exact(x: jax.Array, y: jax.Array, off_x: jax.Array, off_y: jax.Array, length: jax.Array) -> Double:
     """Correlations for the periods length - 1, length and length + 1, to about 1e-13.
 
@@ -158,32 +168,36 @@ def _exact(x: jax.Array, y: jax.Array, off_x: jax.Array, off_y: jax.Array, lengt
     Returns:
       [L, 3].
     """
-    count, offset = x.shape[1], np.arange(3, dtype=np.int32)
-    n = length[:, None] - 1 + offset[None]
-    whole = [part.astype(jnp.int32) for part in (x, y)]
-    rest = [off_x, off_y]
+    count, shortest = x.shape[1], length[:, None] - 1
+    place = jnp.arange(count)[None]
 
-    def stretch(which: int, mask: jax.Array) -> tuple[Double, Double]:
-        own, off = whole[which], rest[which]
-        square = own * own
-        columns = jnp.stack([own.astype(jnp.float32), off, *_parts(square), 2 * off * own.astype(jnp.float32)], 2)
-        sums = jnp.einsum("ljn,lnq->qlj", mask.astype(jnp.float32), columns, precision=jax.lax.Precision.HIGHEST)
-        return double.of(sums[0], sums[1]), _joined(sums[2], sums[3], sums[4])
+    def near(values: jax.Array, points: int) -> jax.Array:
+        return jnp.take_along_axis(values, shortest + jnp.arange(points)[None], 1)
 
-    at_x, at_y = (jnp.arange(part.shape[1])[None, None] for part in (x, y))
-    sx, xx = stretch(0, at_x < n[..., None])
-    sy, yy = stretch(1, (at_y >= offset[None, :, None]) & (at_y < (n + offset[None])[..., None]))
-    sums = []
+    # Sums for the shortest, then what longer ones gain at the end and, in y, lose at the beginning.
+    inside = (place < shortest)[None]
+    base_x = jnp.where(inside, _summands(x, off_x), 0).sum(2)
+    base_y = jnp.where(inside, _summands(y[:, :count], off_y[:, :count]), 0).sum(2)
+    ends_x = jnp.cumsum(_summands(near(x, 2), near(off_x, 2)), 2)
+    ends_y = jnp.cumsum(_summands(near(y, 4), near(off_y, 4)), 2)[..., 1::2]
+    ends_y = ends_y - jnp.cumsum(_summands(y[:, :2], off_y[:, :2]), 2)
+    (sx, xx), (sy, yy) = (_moments(base[..., None] + jnp.pad(ends, ((0, 0), (0, 0), (1, 0))))
+                          for base, ends in ((base_x, ends_x), (base_y, ends_y)))
+    products = []
     for j in range(3):
-        late, off = whole[1][:, j:j + count], rest[1][:, j:j + count]
-        mixed = x * off + rest[0] * y[:, j:j + count]
-        columns = jnp.stack([*_parts(whole[0] * late), mixed])
-        sums.append(jnp.where((at_x[0] < n[:, j:j + 1])[None], columns, 0).sum(2))
-    xy = _joined(*(jnp.stack(part, 1) for part in zip(*sums, strict=True)))
-    size = double.single(n.astype(jnp.float32))
+        late, off = y[:, j:j + count], off_y[:, j:j + count]
+        high, low = _parts(x.astype(jnp.int32) * late.astype(jnp.int32))
+        mixed = jnp.stack([high, low, x * off + off_x * late])
+        products.append(jnp.where((place < shortest + j)[None], mixed, 0).sum(2))
+    xy = _joined(*jnp.stack(products, 2))
+    size = double.single((shortest + jnp.arange(3)[None]).astype(jnp.float32))
     covariance, vx, vy = (double.add(double.multiply(size, product), double.negative(double.multiply(one, other)))
                           for product, one, other in ((xy, sx, sy), (xx, sx, sx), (yy, sy, sy)))
     return _quotient(covariance, vx, vy)
+
+
+def _moments(sums: jax.Array) -> tuple[Double, Double]:
+    return double.of(sums[0], sums[1]), _joined(sums[2], sums[3], sums[4])
 
 
 def _joined(high: jax.Array, low: jax.Array, rest: jax.Array) -> Double:

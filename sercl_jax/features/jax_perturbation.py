@@ -1,8 +1,8 @@
 """Jitter and shimmer on the device: `sercl_jax.features.perturbation` for a whole batch at once.
 
-Periods follow one from another, but voiced stretches are independent: LANES of them are worked on side by side, one
+Periods follow one from another, but voiced stretches are independent: a number of them is worked on side by side, one
 period each at a time, and a lane whose stretch has ended takes the next one. So the number of steps is about the
-number of periods in the batch over LANES, whatever utterance they come from.
+number of periods in the batch over the number of lanes, whatever utterance they come from.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from sercl_jax.features import frames, jax_periods, perturbation
 from sercl_jax.features.frames import HOP, RATE
 
-LANES = 128
+_FRAMES_PER_LANE = 128
+_MOST_LANES = 1024
 _LIMITS = (112, 224, perturbation.LONGEST)  # samples: sizes that a step is compiled for; the longest period decides
 
 
@@ -79,6 +80,16 @@ def _accept(sums: _Sums, lanes: _Lanes, match: jax_periods.Match, accepted: jax.
             jnp.where(again > 0, difference, lanes.difference))
 
 
+def _longest_first(voiced: jax.Array, lanes: int) -> jax.Array:
+    """First frames of the stretches of a [T] contour, the longest stretch first, then T for "none" at least `lanes`
+    times: the lanes then finish at about the same time."""
+    total = len(voiced)
+    before, after = jnp.pad(voiced, (1, 0))[:-1], jnp.pad(voiced, (0, 1))[1:]
+    first, last = (jnp.nonzero(edge, size=total // 2 + 1, fill_value=total)[0].astype(jnp.int32)
+                   for edge in (voiced & ~before, voiced & ~after))
+    return jnp.pad(first[jnp.argsort(first - last)], (0, lanes), constant_values=total)
+
+
 def _values(sums: _Sums, held: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A finished frame's three values, and what the stretch holds from now on: [L, 3] each."""
     def ratio(total: jax.Array, of: jax.Array) -> jax.Array:
@@ -104,13 +115,13 @@ def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
     """
     batch, hops = f0.shape
     total = batch * hops
+    count = min(-(-total // _FRAMES_PER_LANE), _MOST_LANES)
     flat = jnp.pad(signal.reshape(-1), (0, 4 * perturbation.LONGEST))
     off = jax_periods.rounding(flat)
     contour = jnp.pad(f0.reshape(-1), (0, 1))
     expected = jnp.where(contour > 0, RATE / jnp.where(contour > 0, contour, 1), 0)
     voiced = contour[:-1] > 0
-    onset = voiced & ~jnp.pad(voiced, (1, 0))[:-1]
-    jobs = jnp.nonzero(onset, size=total // 2 + 1 + LANES, fill_value=total)[0].astype(jnp.int32)
+    jobs = _longest_first(voiced, lanes=count)
 
     def entered(frame: jax.Array, position: jax.Array) -> jax.Array:
         return _stop(frame, position, _range(expected[frame])[1])
@@ -144,18 +155,18 @@ def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
         def fresh(new: jax.Array, old: jax.Array) -> jax.Array:
             return jnp.where(ended, new, old)
 
-        sums = jax.tree.map(lambda none, kept: jnp.where(done, none, kept), _Sums.none(LANES), sums)
+        sums = jax.tree.map(lambda none, kept: jnp.where(done, none, kept), _Sums.none(count), sums)
         following = _Lanes(frame, position, jnp.where(done, position, begin),
                            jnp.where(done, entered(frame, position), lanes.stop),
-                           fresh(jnp.zeros(LANES), period), fresh(jnp.zeros(LANES), difference),
+                           fresh(jnp.zeros(count), period), fresh(jnp.zeros(count), difference),
                            jnp.where(ended[:, None], 0, held), sums)
         held_back = jnp.where(done[:, None], following.held, lanes.held)
         return following._replace(held=held_back), taken + rank[-1], values
 
-    frame = jobs[:LANES]
+    frame = jobs[:count]
     position = (frame + 1) * HOP
-    lanes = _Lanes(frame, position, position, entered(frame, position), jnp.zeros(LANES), jnp.zeros(LANES),
-                   jnp.zeros((LANES, 3)), _Sums.none(LANES))
-    state = (lanes, jnp.int32(LANES), jnp.zeros((total, 3)))
+    lanes = _Lanes(frame, position, position, entered(frame, position), jnp.zeros(count), jnp.zeros(count),
+                   jnp.zeros((count, 3)), _Sums.none(count))
+    state = (lanes, jnp.int32(count), jnp.zeros((total, 3)))
     values = jax.lax.while_loop(lambda s: (s[0].frame < total).any(), step, state)[2]
     return values.reshape(batch, hops, 3)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from sercl_jax.features import jax_frames, pitch
 from sercl_jax.features.frames import LONG
-from sercl_jax.features.jax_frames import Layout, shifted
-from sercl_jax.features.jax_spectral import dot, power
+from sercl_jax.features.jax_frames import Layout, dot, shifted
+from sercl_jax.features.jax_spectral import power
 
 
 def subharmonic_sum(signal: jax.Array) -> jax.Array:

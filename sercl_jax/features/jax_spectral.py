@@ -10,11 +10,7 @@ import numpy as np
 
 from sercl_jax.features import jax_frames, jax_lsp, logmel, mel, spectral
 from sercl_jax.features.frames import HOP, SHORT
-
-
-def dot(x: jax.Array, matrix: np.ndarray) -> jax.Array:
-    """[..., N] and a constant [N, M] -> [..., M] in full single precision."""
-    return jnp.matmul(x, jnp.asarray(matrix, jnp.float32), precision=jax.lax.Precision.HIGHEST)
+from sercl_jax.features.jax_frames import dot
 
 
 def emphasis() -> np.ndarray:
