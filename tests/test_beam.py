@@ -143,7 +143,7 @@ def test_sources_survive_their_file(tmp_path):
 def test_workers_that_do_not_share_the_folder_are_told(tmp_path):
     part = pipeline._Part("demo", str(tmp_path), "000000", False, 1)
     (tmp_path / "000000.json").write_text('{"shards": [], "skipped": []}', encoding="utf-8")
-    with pytest.raises(UserError, match="1 of 2 parts of the work never came back; all workers .* must share this"):
+    with pytest.raises(UserError, match=r"1 of 2 parts of the work never came back; all workers .* must share this"):
         pipeline._results([part, part.__class__("demo", str(tmp_path), "000001", False, 1)], tmp_path, Options())
 
 

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 
 from sercl_jax.corpora import variants
 from sercl_jax.corpora.archives import Entry
-from sercl_jax.corpora.base import WHOLE, CorpusBuilder, Request
+from sercl_jax.corpora.base import WHOLE, Request
+from sercl_jax.corpora.distributed import Distributed
 from sercl_jax.corpora.distribution import entries
 from sercl_jax.corpora.source import Source
 from sercl_jax.errors import UserError
@@ -25,13 +26,16 @@ SPEAKERS = r"SPEAKERS[.]TXT"
 _GENDERS = {"F": "female", "M": "male"}
 
 
-class Builder(CorpusBuilder):
+class Builder(Distributed):
     """LibriSpeech, or other speech in its layout: any subset, unlabelled."""
 
     VERSION = tfds.core.Version("1.0.0")
     HOMEPAGE = "https://www.openslr.org/12"
     CITATION = ("Panayotov, Chen, Povey, Khudanpur: LibriSpeech: an ASR corpus based on public domain audio books, "
                 "ICASSP 2015")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (f"Download any of its subsets from {HOMEPAGE}; give an archive, the folder "
+                                    "that holds them, or the unpacked tree.")
+    TITLE = "LibriSpeech"
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=WHOLE)]  # noqa: RUF012 - TFDS's own convention
     # Subset -> utterances, speakers.
     PUBLISHED: ClassVar[dict[str, tuple[int, int]]] = {
@@ -41,22 +45,29 @@ class Builder(CorpusBuilder):
     @classmethod
     def configuration(cls, request: Request) -> variants.Variant:
         subsets = sorted(filter(None, request.subset.split("+")))
-        super().configuration(replace(request, subset=""))
+        super(Distributed, cls).configuration(replace(request, subset=""))  # a manifest is refused
         for subset in subsets:
             if not re.fullmatch(SUBSET, subset):
                 raise UserError(f"config.data.subset: {subset!r} is no subset of LibriSpeech; it has "
                                 f"{', '.join(cls.PUBLISHED)}; join several with +.")
         options = request.options
         if options.manual_dir is None:
-            return variants.recorded(request.records, "+".join(subsets), str(cls.VERSION), "LibriSpeech")
+            return variants.recorded(request.records, "+".join(subsets), str(cls.VERSION), cls.TITLE)
         found = _entries(options.manual_dir, subsets, options.download_dir, options.progress)
+        return cls.variant(found, options.manual_dir)
+
+    @classmethod
+    def find(cls, place: Path, copies: Path | None, progress: bool) -> list[Entry]:
+        return _entries(place, [], copies, progress)
+
+    @classmethod
+    def variant(cls, found: Sequence[Entry], place: Path) -> variants.Variant:
         names = sorted({_subset(entry) for entry in found} - {""})
         return variants.variant("+".join(names), found, [entry for entry in found if not _subset(entry)])
 
     def sources(self) -> list[Source]:
-        found: Iterable[Entry] = self.builder_config.entries if self.builder_config else ()
-        place = self.options.manual_dir
-        sources = _sources(list(found))
+        place, found = self.found()
+        sources = _sources(found)
         self._check(sources, _speakers(found), str(place))
         return sources
 
@@ -94,7 +105,7 @@ def _subset(entry: Entry) -> str:
     return "" if path.endswith("SPEAKERS.TXT") else path.split("/")[-4]
 
 
-def _sources(found: list[Entry]) -> list[Source]:
+def _sources(found: Sequence[Entry]) -> list[Source]:
     chapters: dict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
     texts: dict[tuple[str, str], Entry] = {}
     for entry in found:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sercl_jax.corpora.archives import Entry
 from sercl_jax.errors import UserError
@@ -74,24 +75,36 @@ def _rows(entry: Entry) -> Iterator[tuple[str, str, dict[str, str]]]:
         yield from _json_rows(entry)
         return
     reader = csv.DictReader(io.StringIO(_text(entry), newline=""), skipinitialspace=True)
-    columns = [(column or "").strip().lower() for column in reader.fieldnames or ()]
-    reader.fieldnames = columns
-    for column in ("filename", "emoclass", *_RATINGS):
-        if column not in columns:
-            raise UserError(f"{entry}, line 1: the column {column!r} is missing (found {', '.join(columns)}); "
-                            "download the label file again.")
-    for row in reader:
-        place = f"{entry}, line {reader.line_num}"
-        if None in row or None in row.values():
-            raise UserError(f"{place}: has not as many cells as the header; download the label file again.")
-        cells = {column: cell.strip() for column, cell in row.items()}
-        yield place, cells["filename"], cells
+    try:
+        columns = [(column or "").strip().lower() for column in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        for column in ("filename", "emoclass", *_RATINGS):
+            if column not in columns:
+                raise UserError(f"{entry}, line 1: the column {column!r} is missing (found {', '.join(columns)}); "
+                                "download the label file again.")
+        for row in reader:
+            place = f"{entry}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise UserError(f"{place}: has not as many cells as the header; download the label file again.")
+            cells = {column: cell.strip() for column, cell in row.items()}
+            yield place, cells["filename"], cells
+    except csv.Error as error:
+        raise UserError(f"{entry}, line {reader.line_num}: is not CSV ({error}); download the label file again."
+                        ) from error
 
 
 def _json_rows(entry: Entry) -> Iterator[tuple[str, str, dict[str, str]]]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise UserError(f"{entry}, key {name}: {name} is listed twice; download the label file again.")
+            found[name] = value
+        return found
+
     try:
-        content = json.loads(_text(entry))
-    except ValueError as error:
+        content = json.loads(_text(entry), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{entry}: is not JSON ({error}); download it again.") from error
     if not isinstance(content, dict):
         raise UserError(f"{entry}: is not a JSON object keyed by file name; download it again.")

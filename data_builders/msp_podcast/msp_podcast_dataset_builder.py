@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from sercl_jax.corpora import variants
 from sercl_jax.corpora.archives import Entry
-from sercl_jax.corpora.base import CorpusBuilder, Request
+from sercl_jax.corpora.distributed import Distributed
 from sercl_jax.corpora.distribution import entries
 from sercl_jax.corpora.source import Source
 from sercl_jax.errors import UserError
@@ -24,7 +24,7 @@ PARTITIONS = r"Partitions?[.]txt"
 UNUSABLE = "MSP-PODCAST_1023_0235.wav"  # two channels at 44.1 kHz, unlike every other file
 
 
-class Builder(CorpusBuilder):
+class Builder(Distributed):
     """MSP-Podcast: speaking turns from podcasts, the official partitions in `split`."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -33,27 +33,26 @@ class Builder(CorpusBuilder):
     CITATION = ("Lotfian, Busso: Building naturalistic emotionally balanced speech corpus by retrieving emotional "
                 "speech from existing podcast recordings, IEEE Transactions on Affective Computing 10, 2019")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Ask the MSP lab at UT Dallas for it; give the folder that holds it."
+    TITLE = "MSP-Podcast"
     # Release -> how many labelled files, and what is known of its partitions.
     PUBLISHED: ClassVar[dict[str, tuple[int, dict[str, int]]]] = {
         "1.6": (50_362, {"train": 34_280, "validation": 5958, "test": 10_124}),
         "1.8": (73_042, {"validation": 7800, "test": 15_326})}
 
     @classmethod
-    def configuration(cls, request: Request) -> variants.Variant:
-        super().configuration(request)
-        options = request.options
-        if options.manual_dir is None:
-            return variants.recorded(request.records, "", str(cls.VERSION), "MSP-Podcast")
-        audio, lists = _entries(options.manual_dir, options.download_dir, options.progress)
+    def find(cls, place: Path, copies: Path | None, progress: bool) -> list[Entry]:
+        """Audio files and lists; they may come in archives of their own."""
+        return entries(place, (LABELS, AUDIO), cls.TITLE, also=PARTITIONS, gather=True, copies=copies,
+                       progress=progress)
+
+    @classmethod
+    def variant(cls, found: Sequence[Entry], place: Path) -> variants.Variant:
+        audio, lists = _parted(found)
         return variants.variant("release", [*audio, *lists], lists)
 
     def sources(self) -> list[Source]:
-        place = self.options.manual_dir
-        if place is None:
-            raise UserError(f"MSP-Podcast must be given. {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-        found: Sequence[Entry] = self.builder_config.entries if self.builder_config else ()
-        # The `tfds build` command makes no configuration.
-        audio, lists = _parted(found) if found else _entries(place, self.options.download_dir, self.options.progress)
+        place, found = self.found()
+        audio, lists = _parted(found)
         labels = listing.read_labels(_only(lists, "labels", place))
         splits = {name: known.split for name, known in labels.items() if known.split}
         partitions = [entry for entry in lists if entry.relative.name.startswith("Partition")]
@@ -81,14 +80,8 @@ class Builder(CorpusBuilder):
               f"files ({told}); known are {known}. Say which it is when you report results.", file=sys.stderr)
 
 
-def _entries(place: Path, copies: Path | None, progress: bool) -> tuple[list[Entry], list[Entry]]:
-    """Audio files and lists; they may come in archives of their own."""
-    found = entries(place, (LABELS, AUDIO), "MSP-Podcast", also=PARTITIONS, gather=True, copies=copies,
-                    progress=progress)
-    return _parted(found)
-
-
 def _parted(found: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Audio files, and lists."""
     return ([entry for entry in found if entry.relative.suffix == ".wav"],
             [entry for entry in found if entry.relative.suffix != ".wav"])
 
