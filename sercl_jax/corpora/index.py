@@ -70,7 +70,7 @@ def read(directory: Path) -> Index | None:
         return Index(utterances=tuple(_utterance(row) for row in rows),
                      positions=tuple(row["position"] for row in rows), key=value["key"],
                      silence=tuple((row["silence"][0], row["silence"][1]) for row in rows if "silence" in row))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
