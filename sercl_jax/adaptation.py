@@ -28,7 +28,7 @@ from sercl_jax import (
     workdirs,
 )
 from sercl_jax import config as config_lib
-from sercl_jax.corpora import registry
+from sercl_jax.corpora import copies, registry
 from sercl_jax.encoders import Params
 from sercl_jax.encodings import Mixture
 from sercl_jax.errors import UserError
@@ -120,10 +120,13 @@ class Adaptation:
         return list(self.ground.classifies)
 
     def _warnings(self) -> list[str]:
+        rounds = self.ground.rounds[self.fold_seeds[0]]
+        told = list(copies.warnings(self.ground.target, [
+            (part.train[self.ground.place], part.test[self.ground.place]) for part in rounds]))
         if self.config.encoder.kind == "tiny":
-            return ["encoder=tiny is a small network with random weights, to try the method out; its figures mean "
-                    "nothing."]
-        return []
+            told.append("encoder=tiny is a small network with random weights, to try the method out; its figures "
+                        "mean nothing.")
+        return told
 
     @property
     def _scratch(self) -> Path:

@@ -23,7 +23,7 @@ from sercl_jax import (
     workdirs,
     workers,
 )
-from sercl_jax.corpora import joined, registry
+from sercl_jax.corpora import copies, joined, registry
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
 from sercl_jax.protocol_sheet import protocol_sheet
@@ -55,7 +55,9 @@ class Classification:
         # Where test folds hold unknown speakers, the classifier is chosen on unknown speakers, too.
         self.grouped = all(splits.is_speaker_disjoint(self.utterances, folds) for folds in self.folds.values())
         self.source = sources.make(config, bench, store, progress=not quiet)
-        self.warnings: list[str] = [*joined.warnings(self.corpus), *self.source.warnings]
+        own = self.folds[config.fold_seed]
+        self.warnings: list[str] = [*joined.warnings(self.corpus), *self.source.warnings,
+                                    *copies.warnings(self.corpus, [(fold.train, fold.test) for fold in own])]
 
     def _fold_seeds(self) -> list[int]:
         return splits.fold_seeds(self.protocol, self.config.fold_seed, self.config.fold_seeds)

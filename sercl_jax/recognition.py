@@ -27,7 +27,7 @@ from sercl_jax import (
     workdirs,
 )
 from sercl_jax import config as config_lib
-from sercl_jax.corpora import joined, registry
+from sercl_jax.corpora import copies, joined, registry
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.models.cpc import CpcSettings
@@ -106,7 +106,8 @@ class Recognition:
         self.seconds = 0.0
         self._models: dict[int, Model] = {}  # pre-trained, by seed
         self._told: dict[str, Any] = {}  # of the pre-training, for the report
-        self._warnings: tuple[str, ...] = joined.warnings(self.corpus)
+        self._warnings: tuple[str, ...] = (
+            *joined.warnings(self.corpus), *copies.warnings(self.corpus, [(fold.train, fold.test) for fold in folds]))
 
     def run(self) -> dict[str, Any]:
         started = time.monotonic()

@@ -19,7 +19,7 @@ from sercl_jax.corpora.labels import canonical
 from sercl_jax.errors import UserError
 from sercl_jax.splits import emobox_files
 
-EXAMPLES = 60
+EXAMPLES = 30
 QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # What breaks parsers: quotes, ends of lines, marks, numbers that are none, digits of other scripts, half characters.
 SPICES = [b'"', b",", b";", b"\t", b"|", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xc3",

@@ -5,7 +5,7 @@ import difflib
 import fnmatch
 
 from sercl_jax import files
-from sercl_jax.corpora import index, registry
+from sercl_jax.corpora import copies, index, registry
 from sercl_jax.corpora.labels import canonical
 from sercl_jax.corpora.reader import Corpus
 from sercl_jax.errors import UserError
@@ -53,7 +53,8 @@ def choose(corpus: Corpus, labels: str = "usual", where: str = "") -> Corpus:
         corpus, key=files.digest([corpus.key, [[utterance.id, utterance.label] for utterance in utterances]]),
         labels=tuple(sorted({utterance.label for utterance in utterances} - {""})), utterances=utterances,
         positions=tuple(corpus.positions[position] for position in kept),
-        starts=tuple(corpus.starts[position] for position in kept) if corpus.starts else ())
+        starts=tuple(corpus.starts[position] for position in kept) if corpus.starts else (),
+        copies=copies.among((utterance.id for utterance in utterances), corpus.copies))
 
 
 def _classes(corpus: Corpus, labels: str) -> dict[str, str] | None:

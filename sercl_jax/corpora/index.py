@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sercl_jax import audio, files
+from sercl_jax.corpora import copies
 from sercl_jax.types import Utterance
 
 FILE = "utterances.json"
@@ -27,13 +28,14 @@ class Index:
     """Utterances sorted by id, the row of each in the records, and the name of it all.
 
     `silence` has the numbers of samples at the beginning and at the end of each that are 0; () if the index was
-    written before they were counted.
+    written before they were counted. `copies` has the ids of utterances with the same samples, group by group.
     """
 
     utterances: tuple[Utterance, ...]
     positions: tuple[int, ...]
     key: str
     silence: tuple[tuple[int, int], ...] = ()
+    copies: tuple[tuple[str, ...], ...] = ()
 
 
 def open_records(directory: Path) -> Any:
@@ -69,7 +71,8 @@ def read(directory: Path) -> Index | None:
             return None
         return Index(utterances=tuple(_utterance(row) for row in rows),
                      positions=tuple(row["position"] for row in rows), key=value["key"],
-                     silence=tuple((row["silence"][0], row["silence"][1]) for row in rows if "silence" in row))
+                     silence=tuple((row["silence"][0], row["silence"][1]) for row in rows if "silence" in row),
+                     copies=copies.groups((row["id"] for row in rows), (row["sha256"] for row in rows)))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

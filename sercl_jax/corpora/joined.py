@@ -43,6 +43,12 @@ class Joined:
     def __len__(self) -> int:
         return len(self.utterances)
 
+    @property
+    def copies(self) -> tuple[tuple[str, ...], ...]:
+        """Ids of utterances with the same samples, in groups; only within a corpus."""
+        return tuple(tuple(f"{name}/{known}" for known in group)
+                     for name, part in self.parts.items() for group in part.copies)
+
     def waveform(self, u: int) -> np.ndarray:
         """Samples of utterance u: [S] int16 at 16 kHz, read-only.
 

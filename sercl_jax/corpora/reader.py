@@ -27,6 +27,7 @@ class Corpus:
       utterances: U utterances, sorted by id.
       positions: [U] row of each utterance in the records, whose order is TFDS's.
       starts: [U] first sample of each that is used, where digital silence was trimmed; () if none was.
+      copies: ids of utterances with the same samples, in groups of two or more.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Corpus:
     utterances: tuple[Utterance, ...]
     positions: tuple[int, ...]
     starts: tuple[int, ...] = ()
+    copies: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -82,7 +84,7 @@ def open_corpus(name: str, directory: Path, trim: bool = False) -> Corpus:
         raise UserError(f"{directory}: the records are incomplete; remove the folder and run again.")
     labels = tuple(sorted({utterance.label for utterance in content.utterances} - {""}))
     corpus = Corpus(name=name, directory=directory, key=content.key, labels=labels,
-                    utterances=content.utterances, positions=content.positions)
+                    utterances=content.utterances, positions=content.positions, copies=content.copies)
     return _trimmed(corpus, content.silence) if trim else corpus
 
 
