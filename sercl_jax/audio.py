@@ -167,7 +167,7 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
             wanted = last - first
             while wanted and len(block := file.read(min(_BLOCK, wanted), dtype="float64", always_2d=True)):
                 wanted -= len(block)
-                bad += np.count_nonzero(~np.isfinite(block))
+                bad += int(np.count_nonzero(~np.isfinite(block)))
                 blocks.append(block.mean(axis=1))
                 if observe:
                     observe(block)

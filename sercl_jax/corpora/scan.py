@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def scan(corpus: str, source: Source) -> Scan:
     tally = _Tally()
     rate, channels, encoding = 0, 0, ""
     try:
-        if builder.waveform.__func__ is CorpusBuilder.waveform.__func__:  # else it makes something of the file
+        if _decodes(builder):
             recording = audio.read(_content(source), name=str(source), start=source.start, end=source.end,
                                    observe=tally)
             waveform = audio.standard(recording, str(source))
@@ -71,6 +72,11 @@ def scan(corpus: str, source: Source) -> Scan:
     except UserError as error:
         return Scan(error=str(error))
     return Scan(**measure(waveform), clipped=tally.clipped, rate=rate, channels=channels, encoding=encoding)
+
+
+def _decodes(builder: Any) -> bool:
+    """Whether a builder's samples are those of its files, or it makes something of them, or of nothing."""
+    return builder.waveform.__func__ is vars(CorpusBuilder)["waveform"].__func__
 
 
 def _content(source: Source) -> Path | bytes:
