@@ -94,7 +94,7 @@ def write(folder: Path, files: Files) -> Path:
 
 def leavings(files: Files) -> Files:
     """What macOS and Windows leave in every folder, beside files that it looks like."""
-    found = {}
+    found: Files = {}
     for name in files:
         folder, _, base = name.rpartition("/")
         place = f"{folder}/" if folder else ""
