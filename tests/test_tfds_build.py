@@ -32,10 +32,10 @@ def load(name: str, cache: Path, place: Path) -> corpora.Corpus:
 
 
 def same(left: corpora.Corpus, right: corpora.Corpus) -> None:
-    """All that is known of every utterance, and every sample."""
+    """All that is known of every utterance, and the samples, whose digests the key covers."""
     assert (left.key, left.labels) == (right.key, right.labels)
     assert repr(left.utterances) == repr(right.utterances)  # NaN is not equal to itself
-    for u in range(len(left)):
+    for u in range(0, len(left), 1 + len(left) // 5):
         np.testing.assert_array_equal(left.waveform(u), right.waveform(u))
 
 

@@ -106,7 +106,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self, description=self.__doc__, homepage=self.HOMEPAGE, citation=self.CITATION,
-            features=shards.features())
+            features=shards.features(), disable_shuffling=True)  # the order of the corpus
 
     def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager,
                               download_config: tfds.download.DownloadConfig) -> None:
