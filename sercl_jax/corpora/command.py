@@ -99,7 +99,7 @@ def told() -> Iterator[None]:
 def _nameless_main() -> Iterator[None]:
     """Hides the program from the processes that it spawns: each would import it, and TensorFlow with it."""
     main = sys.modules["__main__"].__dict__
-    saved = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    saved: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
     main |= dict.fromkeys(saved)
     try:
         yield
