@@ -2,14 +2,17 @@
 
     is10_librosa  the 38 IS10 descriptors and their deltas, by NumPy and SciPy: 76 per 10 ms frame. (No librosa call
                   is left: its MFCC and pYIN are further from openSMILE's, and pYIN takes minutes for a corpus.)
+    is10_jax      the same on the device, in single precision: jitted JAX, no worker processes
     is10          the same by openSMILE (optional extra, research licence)
     logmel        40 log mel filter bank energies
 
-Nothing here imports JAX: worker processes start quickly.
+JAX is imported for `is10_jax` only: worker processes start quickly. `jax_is10` has the same as pure functions of
+batches of waveforms, `describe` and `log_mel`, to be built into a model's input.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -22,9 +25,10 @@ from sercl_jax.features import cache, frames, is10, logmel, opensmile
 from sercl_jax.types import Frames, Utterance
 from sercl_jax.workers import parallel_map
 
-NAMES = ("is10_librosa", "is10", "logmel")
+NAMES = ("is10_librosa", "is10_jax", "is10", "logmel")
 FUNCTIONALS = opensmile.FUNCTIONALS
 HOP = frames.HOP / frames.RATE  # seconds
+_ON_DEVICE = "is10_jax"
 _MODULES: dict[str, ModuleType] = {"is10_librosa": is10, "is10": opensmile, "logmel": logmel}
 
 
@@ -64,6 +68,8 @@ class _Waveforms(Sequence[np.ndarray]):
 
 
 def _module(name: str) -> ModuleType:
+    if name == _ON_DEVICE:
+        return import_module("sercl_jax.features.jax_extraction")  # imports JAX
     if name not in _MODULES:
         raise UserError(f"features={name}: unknown; choose one of {', '.join(NAMES)}.")
     return _MODULES[name]
@@ -109,7 +115,7 @@ def extract(corpus: Corpus, name: str, *, cache_dir: Path, workers: int | None =
       corpus: what to describe.
       name: one of NAMES.
       cache_dir: the features go to `cache_dir/features/KEY`.
-      workers: processes; None takes one per CPU, 0 or 1 works in this one.
+      workers: processes; None takes one per CPU, 0 or 1 works in this one. `is10_jax` needs none.
       progress: whether to show a progress bar.
 
     Raises:
@@ -118,8 +124,15 @@ def extract(corpus: Corpus, name: str, *, cache_dir: Path, workers: int | None =
     module = _module(name)
     length = frames.SHORT if module is logmel else frames.LONG
     counts = np.array([frames.count(u.num_samples, length) for u in corpus.utterances], np.int64)
-    values, offsets, names, key = _cached(corpus, name, module.settings(), partial(describe, name=name),
-                                          lambda: feature_names(name), counts, cache_dir, workers, progress)
+
+    def rows(description: str) -> Iterable[np.ndarray]:
+        if name == _ON_DEVICE:
+            return module.progressing(map(frames.to_float, _Waveforms(corpus)),
+                                      [u.num_samples for u in corpus.utterances], description, progress)
+        return _by_workers(corpus, partial(describe, name=name), description, workers, progress)
+
+    values, offsets, names, key = _cached(corpus, name, module.settings(), rows, lambda: feature_names(name), counts,
+                                          cache_dir)
     return Frames(values=values, offsets=offsets, names=names, hop=HOP, key=key)
 
 
@@ -139,23 +152,26 @@ def functionals(corpus: Corpus, feature_set: str, *, cache_dir: Path, workers: i
     if feature_set not in FUNCTIONALS:
         raise UserError(f"functionals={feature_set}: unknown; choose one of {', '.join(FUNCTIONALS)}.")
     counts = np.ones(len(corpus), np.int64)
-    values, _, names, _ = _cached(corpus, f"{feature_set} functionals", opensmile.settings(),
-                                  partial(_functionals, feature_set=feature_set),
-                                  lambda: opensmile.functional_names(feature_set), counts, cache_dir, workers,
-                                  progress)
+
+    def rows(description: str) -> Iterable[np.ndarray]:
+        return _by_workers(corpus, partial(_functionals, feature_set=feature_set), description, workers, progress)
+
+    values, _, names, _ = _cached(corpus, f"{feature_set} functionals", opensmile.settings(), rows,
+                                  lambda: opensmile.functional_names(feature_set), counts, cache_dir)
     return values, names
 
 
-def _cached(corpus: Corpus, name: str, settings: dict[str, object], function: Callable[[np.ndarray], np.ndarray],
-            names: Callable[[], tuple[str, ...]], counts: np.ndarray, cache_dir: Path, workers: int | None,
-            progress: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], str]:
+def _by_workers(corpus: Corpus, function: Callable[[np.ndarray], np.ndarray], description: str, workers: int | None,
+                progress: bool) -> Iterable[np.ndarray]:
+    return parallel_map(function, _Waveforms(corpus), workers=workers, description=description, unit="utterance",
+                        progress=progress)
+
+
+def _cached(corpus: Corpus, name: str, settings: dict[str, object], rows: Callable[[str], Iterable[np.ndarray]],
+            names: Callable[[], tuple[str, ...]], counts: np.ndarray,
+            cache_dir: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], str]:
     key = files.digest([corpus.key, name, settings])
     folder = Path(cache_dir) / "features" / key
     what = f"{name} features of {corpus.name}"
-
-    def rows() -> Iterable[np.ndarray]:
-        return parallel_map(function, _Waveforms(corpus), workers=workers, description=f"Extracting {what}",
-                            unit="utterance", progress=progress)
-
-    values, offsets, facts = cache.load_or_store(folder, key, what, names, counts, rows)
+    values, offsets, facts = cache.load_or_store(folder, key, what, names, counts, lambda: rows(f"Extracting {what}"))
     return values, offsets, tuple(facts["names"]), key

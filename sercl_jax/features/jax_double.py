@@ -1,7 +1,7 @@
 """Numbers as unevaluated sums of two singles, about 48 bits, where no double precision is to be had.
 
-Dekker, "A floating-point technique for extending the available precision", Numer. Math. 18, 1971. Factors are split by
-masking bits, so that every partial product is exact and a compiler may fuse it with an addition or not.
+Dekker, "A floating-point technique for extending the available precision", Numer. Math. 18, 1971. Factors are split
+by masking bits, so that every partial product is exact and a compiler may fuse it with an addition or not.
 """
 
 from typing import NamedTuple

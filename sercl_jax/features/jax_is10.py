@@ -7,14 +7,11 @@ Pure functions with fixed shapes, to be jitted, mapped or built into a model's i
 import jax
 import jax.numpy as jnp
 
-from sercl_jax.features import is10, jax_frames, jax_perturbation, jax_pitch, jax_spectral, pitch
+from sercl_jax.features import jax_frames, jax_perturbation, jax_pitch, jax_spectral, pitch
 from sercl_jax.features.frames import HOP, LONG, SHORT
 from sercl_jax.features.jax_frames import Layout, shifted
 
-
-def settings() -> dict[str, object]:
-    """What the values depend on, for the cache key; the version changes whenever the values do."""
-    return {**is10.settings(), "jax": 1}
+_BLOCK = 4096  # frames of a row whose spectra are in memory at once
 
 
 def describe_rows(waveforms: jax.Array, layout: Layout) -> jax.Array:
@@ -29,7 +26,7 @@ def describe_rows(waveforms: jax.Array, layout: Layout) -> jax.Array:
     """
     signal = jax_frames.to_float(waveforms)
     position, count, known = layout
-    f0, voicing = jax_pitch.best_candidate(jax_pitch.subharmonic_sum(signal))
+    spectra, f0, voicing = _of_single_frames(signal)
     contour = jax_pitch.mend(jnp.where(voicing > pitch.VOICED, f0, 0), layout)
     perturbation = jax_perturbation.perturbation_of(jnp.round(signal * 32767), contour)
     tracked = jnp.concatenate([jax_pitch.envelope(contour, layout)[..., None],
@@ -37,10 +34,31 @@ def describe_rows(waveforms: jax.Array, layout: Layout) -> jax.Array:
     # The contour ends one frame early: its last value is held.
     last = (position == count - 1)[..., None]
     tracked = jnp.where(last, jnp.where(position[..., None] > 0, shifted(tracked, -1), 0), tracked)
-    spectra = jax_frames.smooth(jax_spectral.descriptors(signal), position, known)
+    spectra = jax_frames.smooth(spectra, position, known)
     values = jnp.concatenate([spectra, jax_frames.smooth(tracked, position, count)], 2)
     values = jnp.concatenate([values, jax_frames.delta(values, position, count)], 2)
     return jnp.where(layout.valid[..., None], values, 0)
+
+
+def _of_single_frames(signal: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What needs one frame only: spectral descriptors [B, T, 32], pitch [B, T] and voicing [B, T]; T = S / HOP."""
+    def of_block(block: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return jax_spectral.descriptors(block), *jax_pitch.best_candidate(jax_pitch.subharmonic_sum(block))
+
+    batch, samples = signal.shape
+    hops = samples // HOP
+    if hops <= _BLOCK:
+        return of_block(signal)
+    count = -(-hops // _BLOCK)
+    step, reach = _BLOCK * HOP, LONG - HOP  # the last frames of a block reach into the next
+    padded = jnp.pad(signal, ((0, 0), (0, count * step + reach - samples)))
+    blocks = jnp.stack([padded[:, k * step:(k + 1) * step + reach] for k in range(count)])
+
+    def joined(values: jax.Array) -> jax.Array:
+        return jnp.moveaxis(values[:, :, :_BLOCK], 0, 1).reshape(batch, count * _BLOCK, *values.shape[3:])[:, :hops]
+
+    spectra, f0, voicing = jax.tree.map(joined, jax.lax.map(of_block, blocks))
+    return spectra, f0, voicing
 
 
 def _whole_hops(waveforms: jax.Array) -> jax.Array:

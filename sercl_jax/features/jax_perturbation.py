@@ -10,12 +10,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sercl_jax.features import frames, jax_periods, perturbation
+from sercl_jax.features import frames, jax_exact, jax_periods, perturbation
 from sercl_jax.features.frames import HOP, RATE
 
 _FRAMES_PER_LANE = 128
 _MOST_LANES = 1024
-_LIMITS = (112, 224, perturbation.LONGEST)  # samples: sizes that a step is compiled for; the longest period decides
+_LIMITS = (240, perturbation.LONGEST)  # samples: sizes that a step is compiled for; the longest period decides
 
 
 class _Sums(NamedTuple):
@@ -117,7 +117,7 @@ def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
     total = batch * hops
     count = min(-(-total // _FRAMES_PER_LANE), _MOST_LANES)
     flat = jnp.pad(signal.reshape(-1), (0, 4 * perturbation.LONGEST))
-    off = jax_periods.rounding(flat)
+    off = jax_exact.rounding(flat)
     contour = jnp.pad(f0.reshape(-1), (0, 1))
     expected = jnp.where(contour > 0, RATE / jnp.where(contour > 0, contour, 1), 0)
     voiced = contour[:-1] > 0
