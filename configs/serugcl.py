@@ -13,7 +13,8 @@ lists the scores to expect. Choices, after the colon and separated by commas:
     folds=10                                   for kfold, graphcl and disjoint
     training=transductive|inductive            encoder trained on all utterances, or on each fold's training part
     normalise=global|speaker|corpus            statistics of the training utterances, of each speaker or corpus
-    features=is10_librosa|is10|logmel|cpc      low-level descriptors, or CPC's context; joined by +, side by side
+    features=is10_librosa|is10_jax|is10|logmel|cpc   low-level descriptors (_jax: on the device), or CPC's context;
+                                               joined by +, side by side
     seeds=3,fold_seeds=5                       repeats, all pairs of them
     pooling=A..G|max|mean|sum|soft             Table 7 and Table 5 of the paper
     tiny                                       a few steps of a small model, to see that everything works
@@ -24,7 +25,7 @@ import ml_collections
 from sercl_jax import config as config_lib
 
 CHOICES = {
-    "corpus": "demo", "protocol": "kfold", "folds": 10, "training": "transductive", "normalise": "global",
+    "corpus": "demo", "protocol": "", "folds": 10, "training": "transductive", "normalise": "global",
     "features": "is10_librosa", "seeds": 1, "fold_seeds": 1, "pooling": "B", "tiny": False,
 }
 
@@ -109,7 +110,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.train.checkpoint_every = 0  # steps; 0: about ten times in a training
 
     config.eval = ml_collections.ConfigDict()
-    config.eval.protocol = choice["protocol"]
+    config.eval.protocol = choice["protocol"] or ("corpus" if "+" in choice["corpus"] else "kfold")
     config.eval.folds = choice["folds"]
     config.eval.tested = ""  # of several corpora, which are tested, joined by +; "" is each in turn
     config.eval.linear_c = (0.001, 0.01, 0.1, 1.0)  # kernel and C are chosen inside the training folds;
