@@ -1,6 +1,7 @@
 """`python -m sercl_jax.splits`, as a process: the sheet of what a config will train and test."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -206,6 +207,21 @@ def test_each_target_of_supcon_has_a_sheet(place: Path) -> None:
     across = list(planned.plans(chosen, Workbench(progress=False)))
     assert [(fold["name"], fold["train"], fold["test"]) for one in across for fold in one.sheet["folds"]] == [
         ("corpus manifest", 27, 36), ("corpus manifest_2", 36, 27)]
+
+
+def test_recordings_that_are_there_twice_are_told(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    names = sorted(path.name for path in (place / "corpus").glob("*_s1_*.wav"))
+    lines = ["path,label,speaker,text"]
+    for name in names:
+        shutil.copy(place / "corpus" / name, tmp_path / "corpus" / name)
+        lines.append(f"{name},{name.split('_')[2][:-4]},{name.split('_')[0]},s1")
+    shutil.copy(place / "corpus" / "ann_s1_sad.wav", tmp_path / "corpus" / "bob_s9_sad.wav")
+    (tmp_path / "corpus" / "manifest.csv").write_text("\n".join([*lines, "bob_s9_sad.wav,sad,bob,s9"]))
+    shown = printing.text(plan(config(tmp_path, choices="protocol=loso")))
+    assert "WARNING: 1 recordings are there several times, with the same samples (ann_s1_sad.wav = bob_s9_sad.wav)" \
+        in shown
+    assert "in 2 of 4 folds a tested one has its copy in training" in shown
 
 
 def test_pretraining_has_no_folds(place: Path) -> None:

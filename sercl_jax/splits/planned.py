@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sercl_jax import files, parts, validation
-from sercl_jax.corpora import joined
+from sercl_jax.corpora import copies, joined
 from sercl_jax.errors import UserError
 from sercl_jax.protocol_sheet import protocol_sheet
 from sercl_jax.splits import Fold, Table, fold_seeds, folds_of, is_speaker_disjoint, natural, usual_protocol
@@ -96,9 +96,9 @@ def plan(config: ConfigDict, bench: Workbench) -> Plan:
         who = "the encoder" if config.method == "serugcl" else "miniCPC"
         notes.append(f"training=transductive: {who} learns from the audio of all utterances, also of the tested "
                      "ones; labels are those of the training part.")
-    sheet = protocol_sheet(table, folds, targets=targets, carved=carved)
     return Plan(corpus.name, protocol, targets, len(corpus),
-                fold_seeds(protocol, config.fold_seed, config.fold_seeds), _named(table, folds, carved, sheet), notes)
+                fold_seeds(protocol, config.fold_seed, config.fold_seeds),
+                _sheet(corpus, table, folds, targets, carved), notes)
 
 
 def _adaptation(config: ConfigDict, bench: Workbench) -> Plan:
@@ -119,7 +119,7 @@ def _adaptation(config: ConfigDict, bench: Workbench) -> Plan:
                   for name, partner in partners.items()]
     return Plan(corpus.name if protocol == parts.ACROSS else config.target, protocol, "labels", len(corpus),
                 fold_seeds(protocol, config.fold_seed, config.fold_seeds),
-                _named(table, folds, carved, protocol_sheet(table, folds, carved=carved)), notes)
+                _sheet(corpus, table, folds, "labels", carved), notes)
 
 
 def _official(folds: Sequence[Fold]) -> list[Carved] | None:
@@ -129,9 +129,11 @@ def _official(folds: Sequence[Fold]) -> list[Carved] | None:
     return [Carved(fold.train, np.arange(0) if fold.validation is None else fold.validation, "") for fold in folds]
 
 
-def _named(table: Table, folds: Sequence[Fold], carved: Sequence[Carved] | None,
-           sheet: dict[str, Any]) -> dict[str, Any]:
-    """The sheet with the speakers of each part: their names if they are few, their number otherwise."""
+def _sheet(corpus: Any, table: Table, folds: Sequence[Fold], targets: str,
+           carved: Sequence[Carved] | None) -> dict[str, Any]:
+    """The sheet, with recordings that are there twice and the speakers of each part, by name if they are few."""
+    sheet = protocol_sheet(table, folds, targets=targets, carved=carved)
+    sheet["warnings"] += copies.warnings(corpus, [(fold.train, fold.test) for fold in folds])
     for number, (fold, row) in enumerate(zip(folds, sheet["folds"], strict=True)):
         train, validation = (fold.train, np.arange(0)) if carved is None else carved[number][:2]
         for part, rows in (("train", train), ("validation", validation), ("test", fold.test)):
