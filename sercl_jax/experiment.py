@@ -1,10 +1,14 @@
 """One experiment: corpora, training, folds; results.json and report.html in a workdir."""
 
+import contextlib
 import importlib
+import io
 import json
 import shlex
 import sys
-from collections.abc import Callable
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +41,9 @@ def run(config: ConfigDict, workdir: Path, *, bench: Workbench | None = None, st
 
     Run again on the same workdir it resumes or, if finished, returns what is there.
 
+    Of several processes the main one alone writes to the workdir, which the others need not see; they do the same
+    work in a folder of their own, which is removed.
+
     Args:
       config: as made by a file of configs/.
       workdir: made if missing; refused if it belongs to another config, or to a corpus that has changed since.
@@ -45,19 +52,14 @@ def run(config: ConfigDict, workdir: Path, *, bench: Workbench | None = None, st
       quiet: no progress bars, no printed result, no report.
 
     Raises:
-      UserError: anything the user must mend.
+      UserError: anything the user must mend; another process has ended.
     """
     workdir = workdir.resolve()
+    main = parallel.is_main_process()
+    quiet = quiet or not main
     bench = bench or Workbench(progress=not quiet)
-    with files.locked(workdir / "run", f"run in {workdir.name}"):
-        files.remove_leftovers_below(workdir)
-        workdirs.claim(config, workdir)
-        finished = (workdir / results.RESULTS).exists()
-        keys = _corpus_keys(config, bench, finished)
-        if keys is not None:
-            workdirs.claim_corpora(workdir, keys)
-        if finished:
-            found = results.read(workdir)
+    with parallel.lost_processes_told(), _place(workdir, main) as place:
+        if (found := _begin(config, workdir, place, bench)) is not None:
             if not quiet:
                 print(f"{workdir} is finished.")
                 if config.eval.report and not (workdir / "report.html").exists():
@@ -65,15 +67,72 @@ def run(config: ConfigDict, workdir: Path, *, bench: Workbench | None = None, st
                 _print(found, workdir)
             return found
         parallel.enable_compilation_cache(cache_directory(config) / "compiled")
-        procedure = _procedure(config)(config, workdir, bench, store or workdir / "train", quiet)
-        provenance.record(workdir, json.loads(config.to_json_best_effort()), seed=config.seed)
+        procedure = _procedure(config)(config, place, bench, store or workdir / "train", quiet)
+        parallel.from_main(lambda: provenance.record(workdir, json.loads(config.to_json_best_effort()),
+                                                     seed=config.seed), None)
         found = {**procedure.run(), "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]])}
-        results.write(workdir, found)
+        parallel.from_main(lambda: results.write(workdir, found), None)
     if config.eval.report and not quiet:
         report.write(workdir)
     if not quiet:
         _print(found, workdir)
     return found
+
+
+@contextlib.contextmanager
+def _place(workdir: Path, main: bool) -> Iterator[Path]:
+    """Where this process works: the workdir, locked, or a folder of its own."""
+    if main:
+        with files.locked(workdir / "run", f"run in {workdir.name}"):
+            yield workdir
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+
+def _begin(config: ConfigDict, workdir: Path, place: Path, bench: Workbench) -> dict[str, Any] | None:
+    """Claims the workdir, and gives the other processes what is done already; the results, if everything is.
+
+    Raises:
+      UserError: the workdir is another run's, or the processes were started with different configs or data.
+    """
+    if not parallel.is_main_process():
+        keys = _corpus_keys(config, bench, finished=True)
+        told = io.BytesIO(parallel.bytes_from_main(lambda: b""))
+        with zipfile.ZipFile(told) as archive:
+            theirs = json.loads(archive.read("told.json"))
+            archive.extractall(place)
+        if theirs["config"] != workdirs.identity(config):
+            raise UserError("The processes were started with different configs; give all of them the same command.")
+        if keys is not None and theirs["keys"] not in (None, keys):
+            raise UserError("The processes read different corpora; give all of them the same recordings.")
+        return theirs["found"]
+
+    def claim() -> bytes:
+        nonlocal found
+        files.remove_leftovers_below(workdir)
+        workdirs.claim(config, workdir)
+        finished = (workdir / results.RESULTS).exists()
+        keys = _corpus_keys(config, bench, finished)
+        if keys is not None:
+            workdirs.claim_corpora(workdir, keys)
+        found = results.read(workdir) if finished else None
+        return b"" if parallel.alone() else _packed(workdir, {"config": workdirs.identity(config), "keys": keys,
+                                                              "found": found})
+
+    found: dict[str, Any] | None = None
+    parallel.bytes_from_main(claim)
+    return found
+
+
+def _packed(workdir: Path, told: dict[str, Any]) -> bytes:
+    """A zip file of what a run that was killed has finished, so that all processes leave out the same work."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("told.json", json.dumps(told))
+        for path in sorted((workdir / "predictions").rglob("*.npz")):
+            archive.write(path, path.relative_to(workdir))
+    return content.getvalue()
 
 
 def _corpus_keys(config: ConfigDict, bench: Workbench, finished: bool) -> dict[str, str] | None:

@@ -35,6 +35,15 @@ Flags:
                             again resumes the run or, if it is finished, prints its result.
   --dry_run                 print the resolved config and stop
 
+Several processes, one for each host or each accelerator, train together: give each the same command and
+  --coordinator=HOST:PORT   address of process 0, on any free port; "auto" under Slurm (srun), Open MPI, on Cloud TPU
+                            and in a Kubernetes JobSet, which tell the rest
+  --num_processes=N         how many there are
+  --process_id=I            which this one is, from 0; process 0 writes the workdir
+  --heartbeat=SECONDS       if one dies, the others end after that time at the latest (60); the same command, with as
+                            many processes as you like, goes on from the last checkpoint
+or set SERCL_COORDINATOR, SERCL_NUM_PROCESSES, SERCL_PROCESS_ID and SERCL_HEARTBEAT.
+
 Configs:
 """
 
@@ -43,6 +52,9 @@ _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, flag_value
                                           help_string="Config file, with its choices after a colon.")
 flags.DEFINE_string("workdir", None, "Folder for everything the run writes.", flag_values=_FLAGS)
 flags.DEFINE_bool("dry_run", False, "Print the resolved config and stop.", flag_values=_FLAGS)
+flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, or auto.", flag_values=_FLAGS)
+for _name in ("num_processes", "process_id", "heartbeat"):
+    flags.DEFINE_integer(_name, None, "Of several processes, see --help.", flag_values=_FLAGS)
 flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=_FLAGS)
 
 
@@ -86,6 +98,34 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
     return config, Path("runs") / f"{stamp}-{config.method}-{what}"
 
 
+def _join_others() -> None:
+    """Joins the processes of one training, if flags or the environment name others.
+
+    Raises:
+      UserError: they cannot be joined, or a number is none.
+    """
+    coordinator = _FLAGS.coordinator or os.environ.get("SERCL_COORDINATOR") or None
+    processes, process_id, heartbeat = (_number(name) for name in ("num_processes", "process_id", "heartbeat"))
+    if coordinator is None and processes is None and process_id is None:
+        return
+    from sercl_jax import parallel
+
+    more = {} if heartbeat is None else {"heartbeat_seconds": heartbeat}
+    parallel.initialize(coordinator, processes, process_id, **more)
+
+
+def _number(flag: str) -> int | None:
+    """The value of a flag or, without it, of its variable in the environment."""
+    name = f"SERCL_{flag.upper()}"
+    text = os.environ.get(name, "")
+    if _FLAGS[flag].value is not None or not text:
+        found: int | None = _FLAGS[flag].value
+        return found
+    if not text.isdigit():
+        raise UserError(f"{name}={text}: must be a whole number.")
+    return int(text)
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status: 0, or 2 when something is the user's to mend."""
     try:
@@ -97,6 +137,7 @@ def main(argv: Sequence[str]) -> int:
             print(json.dumps(config.to_dict(), indent=2))
             return 0
         # JAX is imported only now, so that --help and mistakes are answered at once.
+        _join_others()
         from sercl_jax import experiment, sweep
 
         if "rows" in config:
@@ -133,6 +174,8 @@ def run() -> None:
     except BrokenPipeError:  # the reader has seen enough, as in `... --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    if "sercl_jax.parallel" in sys.modules:
+        sys.modules["sercl_jax.parallel"].leave(status)
     sys.exit(status)
 
 

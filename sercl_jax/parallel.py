@@ -5,15 +5,20 @@ they compare (embeddings and masks) and return the loss of the whole batch on ev
 averages the gradients with `pmean`: behind an `all_gather` each device's gradient is N times its own part.
 """
 
+import contextlib
 import functools
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax._src.distributed import global_state
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
@@ -25,31 +30,75 @@ AXIS = "batch"
 Devices = Sequence[jax.Device]
 
 
-def initialize(coordinator: str | None = None, processes: int | None = None,
-               process_id: int | None = None) -> None:
+def initialize(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None, *,
+               heartbeat_seconds: int = 60, join_seconds: int = 300) -> None:
     """Joins the processes of one training; does nothing unless a coordinator is given.
 
     Call it before anything else touches a device.
 
     Args:
-      coordinator: `host:port` of process 0.
+      coordinator: `host:port` of process 0; "auto" where Slurm, Open MPI, Cloud TPU or Kubernetes (JobSet) tells JAX
+        address, number and count.
       processes: how many processes there are.
       process_id: this one's number, from 0.
+      heartbeat_seconds: after so long without a sign of life of one process, all others end.
+      join_seconds: how long to wait for the others at the start.
 
     Raises:
-      UserError: an argument is missing, or the others cannot be reached.
+      UserError: an argument is missing or was not found out, or the others cannot be reached.
     """
     if coordinator is None:
+        if processes is not None or process_id is not None:
+            raise UserError("num_processes and process_id also need coordinator=HOST:PORT, the address of process 0.")
         return
-    if processes is None or process_id is None or not 0 <= process_id < processes:
+    if coordinator != "auto" and (processes is None or process_id is None or not 0 <= process_id < processes):
         raise UserError(f"coordinator={coordinator} also needs processes (found {processes}) and "
                         f"process_id from 0 to processes - 1 (found {process_id}).")
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(coordinator, processes, process_id)
-    except RuntimeError as error:
+        jax.distributed.initialize(None if coordinator == "auto" else coordinator, processes, process_id,
+                                   heartbeat_timeout_seconds=heartbeat_seconds, initialization_timeout=join_seconds)
+    except (RuntimeError, ValueError) as error:
+        if coordinator == "auto":
+            raise UserError(f"coordinator=auto: the processes could not be found out or joined ({error}); give "
+                            "coordinator=HOST:PORT, num_processes and process_id.") from error
         raise UserError(f"{coordinator}: process {process_id} of {processes} could not join ({error}); "
                         "check the address and that every process was started.") from error
+
+
+def alone() -> bool:
+    """Whether there are no other processes."""
+    return jax.process_count() == 1
+
+
+# What messages of Gloo, NCCL and the coordination service of a process that has gone contain.
+_LOST = ("gloo", "nccl", "coordination service", "connection closed", "connection reset", "socket closed",
+         "barrier", "unavailable:", "deadline_exceeded", "aborted:")
+
+
+@contextlib.contextmanager
+def lost_processes_told() -> Iterator[None]:
+    """Raises `UserError` in place of what JAX raises when another process has gone."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        text = str(error)
+        if alone() or not any(word in text.lower() for word in _LOST):
+            raise
+        raise UserError(f"Process {jax.process_index()} of {jax.process_count()}: another process has ended or "
+                        f"cannot be reached ({text.splitlines()[0][:200]}). Start all of them again with the same "
+                        "command, in any number: training goes on from the last checkpoint.") from error
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process; one that has failed does not wait for the others, which would wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status and global_state.client is not None:
+        os._exit(status)
+    sys.exit(status)
 
 
 def enable_compilation_cache(path: Path) -> None:
@@ -75,12 +124,12 @@ def from_main(make: Callable[[], Any], like: Any) -> Any:
 
     Args:
       make: returns a tree of arrays.
-      like: a tree of the same structure, shapes and types.
+      like: a tree of the same structure, shapes and types; None if the others need nothing of it.
 
     Raises:
       UserError: `make` failed in the main process, where its own error is raised.
     """
-    if jax.process_count() == 1:
+    if alone():
         return make()
     value, failure = like, None
     if is_main_process():
@@ -88,17 +137,43 @@ def from_main(make: Callable[[], Any], like: Any) -> Any:
             value = make()
         except Exception as error:
             failure = error
+    _meet()
     failed = multihost_utils.broadcast_one_to_all(np.int32(failure is not None))
     if failure is not None:
         raise failure
     if failed:
         raise UserError("The main process (process_id 0) has failed; its own message says why.")
-    return jax.tree.map(_broadcast, value)
+    return value if like is None else jax.tree.map(_broadcast, value)
+
+
+def bytes_from_main(make: Callable[[], bytes]) -> bytes:
+    """The same for bytes, of any number."""
+    if alone():
+        return make()
+    made: list[bytes] = []
+
+    def size() -> np.ndarray:
+        made.append(make())
+        return np.int64(len(made[0]))
+
+    count = int(from_main(size, np.int64(0)))
+    return bytes(from_main(lambda: np.frombuffer(made[0], np.uint8), np.zeros(count, np.uint8)))
+
+
+_MEETINGS = itertools.count()
+_LONG = 30 * 24 * 3600 * 1000  # milliseconds; a process that dies meanwhile ends the wait at once
+
+
+def _meet() -> None:
+    """Waits for the other processes, however long: collectives give up after minutes, and burn a GPU meanwhile."""
+    global_state.client.wait_at_barrier(f"sercl_jax/{next(_MEETINGS)}", _LONG)
 
 
 def _broadcast(x: Any) -> np.ndarray:
     # As bytes: the broadcast is a sum, which would turn -0.0 into 0.0.
     x = np.asarray(x)
+    if not x.size:
+        return x
     sent = multihost_utils.broadcast_one_to_all(np.frombuffer(x.tobytes(), np.uint8))
     return np.frombuffer(np.asarray(sent).tobytes(), x.dtype).reshape(x.shape).copy()
 

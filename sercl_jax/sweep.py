@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sercl_jax import evaluate, experiment, files, published, ratings, report, runs, workdirs
+from sercl_jax import evaluate, experiment, files, parallel, published, ratings, report, runs, workdirs
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
 from sercl_jax.ratings import RatingPredictions
@@ -35,14 +35,18 @@ def run(config: ConfigDict, workdir: Path) -> list[report.Table]:
       UserError: anything the user must mend.
     """
     workdir = workdir.resolve()
+    if not parallel.is_main_process():
+        return _run(config, workdir)
     with files.locked(workdir / "run", f"table in {workdir.name}"):
         files.remove_leftovers_below(workdir)
         return _run(config, workdir)
 
 
 def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
-    bench = Workbench()
+    main = parallel.is_main_process()  # it alone tells and writes
+    bench = Workbench(progress=main)
     done: Done = {}
+    tables: list[report.Table] = []
     keys = list(config.rows)
     for number, key in enumerate(keys):
         row = config.rows[key]
@@ -50,10 +54,13 @@ def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
         if is_quoted(row_config):
             continue
         name = f"{row.series}, {row.name}" if row.series else row.name
-        print(f"[{number + 1}/{len(keys)}] {name}", file=sys.stderr, flush=True)
+        if main:
+            print(f"[{number + 1}/{len(keys)}] {name}", file=sys.stderr, flush=True)
         # Named by what it is, not by its place: rows may be added to a table that has been run.
         directory = workdir / "rows" / f"{_slug(name)}-{files.digest(workdirs.identity(row_config))}"
         found = experiment.run(row_config, directory, bench=bench, store=workdir / "train", quiet=True)
+        if not main:
+            continue
         done[key] = found, _predictions(directory, found["protocol"])
         if config.table.complete and config.eval.report and not (directory / "report.html").exists():
             report.write(directory)
@@ -62,6 +69,8 @@ def _run(config: ConfigDict, workdir: Path) -> list[report.Table]:
         print(f"    {values.heading(metric)} {values.estimate(metric, score)} {values.interval(metric, score.ci)}",
               file=sys.stderr, flush=True)
         tables = _write(config, workdir, done)
+    if not main:
+        return []
     if not done:
         raise UserError("config.rows: there is no row to run.")
     print((workdir / "table.md").read_text(encoding="utf-8"))

@@ -110,12 +110,14 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
         looks of the host, see `feed.Feed`. Neither changes what is computed, nor where lines and checkpoints are.
 
     Raises:
-      UserError: the loss is not finite; the workdir holds another training, is damaged, or its disk is full.
+      UserError: the loss is not finite; the workdir holds another training, is damaged, or its disk is full; another
+        process has ended.
     """
     chosen = parallel.all_devices() if devices is None else tuple(devices)
     directory = workdir and workdir / stage.name
     main = parallel.is_main_process()  # it alone locks, logs and saves
-    with files.locked(directory, f"training {directory}") if directory and main else contextlib.nullcontext():
+    lock = files.locked(directory, f"training {directory}") if directory and main else contextlib.nullcontext()
+    with parallel.lost_processes_told(), lock:
         return _Training(stage, directory, seed, log_every, checkpoint_every, progress and main, chosen, resident,
                          steps_per_dispatch).run()
 
