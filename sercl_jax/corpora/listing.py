@@ -57,6 +57,10 @@ class _Row:
                             "leave it empty if it is unknown.")
         return value
 
+    def rating(self, column: str) -> float:
+        value = self.number(column)
+        return math.nan if value is None else value
+
 
 def read(manifest: Path, *, allow_outside: bool = False) -> list[Source]:
     """Everything a manifest lists, in its order; every audio file is there, nothing is decoded yet.
@@ -202,5 +206,5 @@ def _source(row: _Row, places: Places) -> Source:
         row.text("id") or given + segment, 0, intern(canonical(row.text("label"))), intern(row.text("speaker")),
         intern(row.text("session")), intern(row.text("text")), _GENDERS.get(row.text("gender").lower(), ""),
         intern(row.text("split")), intern(row.text("fold")),
-        *(math.nan if (value := row.number(name)) is None else value for name in RATINGS)),
+        row.rating("activation"), row.rating("valence"), row.rating("dominance")),
         file=file, start=start, end=end, origin=row.place)

@@ -63,7 +63,7 @@ class _Header(tarfile.TarInfo):
     """A header that cannot make tarfile read more into memory than names take."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if header.type in _OF_NAMES and header.size > _LONGEST_NAME:
             raise tarfile.ReadError(f"a name or attribute of {mib(header.size)}")

@@ -18,6 +18,7 @@ SURE = 64 << 20  # bytes that a file may have, however small it is packed: silen
 RATIO = 100  # times that a larger one may grow
 _OVERHEAD = 4096  # bytes of packing
 _UTF_8, _ENCRYPTED, _END_MARKED = 0x800, 0x1, 0x2  # flags of an entry; the last if it is packed by LZMA
+_RARE = {9: "Deflate64", 93: "Zstandard", 95: "xz", 98: "PPMd", 99: "AES"}  # methods, for messages
 _HEADER = struct.Struct("<26xHH")  # before each file; it ends in the lengths of its name and its extra field
 # What the modules raise when fed with anything; NotImplementedError is a RuntimeError.
 _ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError,
@@ -71,9 +72,8 @@ def _refuse_packing(path: Path, name: str, info: zipfile.ZipInfo) -> None:
     if info.flag_bits & _ENCRYPTED:
         raise UserError(f"{path}:{name}: is encrypted; unpack the archive with its password, and give the folder.")
     if info.compress_type not in _METHODS:
-        method = zipfile.compressor_names.get(info.compress_type, "an unknown one")
-        raise UserError(f"{path}:{name}: is compressed by method {info.compress_type} ({method}), which cannot be "
-                        f"read here; {cure}.")
+        method = _RARE.get(info.compress_type, f"method {info.compress_type}")
+        raise UserError(f"{path}:{name}: is compressed by {method}, which cannot be read here; {cure}.")
     refuse_size(path, name, info.file_size)
     if info.file_size > max(SURE, RATIO * info.compress_size):
         raise UserError(f"{path}:{name}: claims to hold {mib(info.file_size)} in {info.compress_size} bytes, as zip "
