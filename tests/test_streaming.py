@@ -107,6 +107,16 @@ def test_how_shards_are_cut_does_not_change_the_corpus(tmp_path):
     assert len(keys) == 1
 
 
+def test_how_many_processes_read_back_does_not_change_the_index(tmp_path, monkeypatch):
+    directory = build(write_manifest(tmp_path, count=10, seconds=0.1), tmp_path / "cache", largest_shard=7000)
+    expected = (directory / index.FILE).read_bytes()
+    monkeypatch.setattr(index, "_AT_ONCE", 3)
+    for workers in (0, 2):
+        (directory / index.FILE).unlink()
+        assert index.write(directory, "manifest", "1.0.0", workers=workers) == 10
+        assert (directory / index.FILE).read_bytes() == expected
+
+
 def test_nothing_to_use(tmp_path):
     manifest = write_manifest(tmp_path, count=3, seconds=0.1)
     for number in range(3):

@@ -153,6 +153,7 @@ def test_which_manifest(tmp_path, given):
     (given / "m.csv").write_text("path,label,speaker\n0.wav,,\n", encoding="utf-8")
     assert prepare("manifest", tmp_path, "m.csv", manual_dir=given).info.splits["train"].num_examples == 1
     assert prepare("manifest", tmp_path, "second.csv", manual_dir=given).info.splits["train"].num_examples == 5
+    assert prepare("manifest", tmp_path, manual_dir=given / "m.csv").info.splits["train"].num_examples == 1
     with pytest.raises(UserError, match=r"third\.csv"):
         prepare("manifest", tmp_path, "third.csv", manual_dir=given)
     with pytest.raises(UserError, match=r"found none that ends in \.csv"):

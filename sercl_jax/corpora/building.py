@@ -81,7 +81,8 @@ def _build(builder_class: "type[CorpusBuilder]", temporary: Path, configuration:
     shutil.rmtree(temporary / builder.name)
     if options.skipped:
         files.write_json(temporary / index.SKIPPED, options.skipped)
-    if index.write(temporary, builder.name, str(builder.version)) != expected:
+    if index.write(temporary, builder.name, str(builder.version), workers=options.workers,
+                   progress=options.progress) != expected:
         raise UserError(f"{temporary.parent}: the records of {builder.name} came back incomplete; nothing was "
                         "changed. Free some space or choose another cache folder.")
 

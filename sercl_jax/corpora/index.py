@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import numpy as np
 from sercl_jax import audio, files
 from sercl_jax.corpora import copies
 from sercl_jax.types import Utterance
+from sercl_jax.workers import parallel_map
 
 FILE = "utterances.json"
 SKIPPED = "skipped.json"  # what `on_error="skip"` left out, and why
 SPLIT = "train"  # the one TFDS split; partitions of the corpus are in `Utterance.split`
 _TEXTS = ("id", "label", "speaker", "session", "sentence", "gender", "split", "fold")
 _RATINGS = ("activation", "valence", "dominance")
+_AT_ONCE = 2048  # records that a process reads back at a time
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,23 @@ def open_records(directory: Path) -> Any:
     return tfds.builder_from_directory(str(directory)).as_data_source(split=SPLIT)
 
 
-def write(directory: Path, name: str, version: str) -> int:
+def write(directory: Path, name: str, version: str, *, workers: int | None = 0, progress: bool = False) -> int:
     """Reads all records back, which also proves that they can be read, and writes the index.
+
+    Args:
+      directory: of the records.
+      name, version: of the builder.
+      workers: processes that read; None takes one per CPU, 0 or 1 none. Few records are read in this one.
+      progress: whether to show a progress bar.
 
     Returns:
       The number of utterances.
     """
-    records = open_records(directory)
-    rows = sorted((_row(records[position], position) for position in range(len(records))),
-                  key=lambda row: row["id"])
+    count = len(open_records(directory))
+    ranges = [range(start, min(start + _AT_ONCE, count)) for start in range(0, count, _AT_ONCE)]
+    parts = parallel_map(partial(_rows, directory), ranges, workers=workers, description=f"index of {name}",
+                         unit=f" x {_AT_ONCE} utterances", progress=progress and len(ranges) > 1)
+    rows = sorted((row for part in parts for row in part), key=lambda row: row["id"])
     content = {"name": name, "version": version,
                "content": files.digest([_content(row) for row in rows])}
     value = {"key": files.digest(content), "shards": _shards(directory), "digest": files.digest(rows),
@@ -80,6 +91,11 @@ def read(directory: Path) -> Index | None:
 def _shards(directory: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in sorted(directory.iterdir())
             if path.name not in (FILE, SKIPPED)}
+
+
+def _rows(directory: Path, positions: range) -> list[dict[str, Any]]:
+    records = open_records(directory)
+    return [_row(records[position], position) for position in positions]
 
 
 def _row(example: Any, position: int) -> dict[str, Any]:
