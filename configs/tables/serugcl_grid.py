@@ -5,7 +5,7 @@
 
 Choices as in configs/serugcl.py, and, to run a part of it, lists joined by "+":
 
-    protocols=kfold+loso+sentence+disjoint
+    protocols=kfold+loso+sentence+disjoint     or session; corpus, with corpus=emodb+ravdess
     normalisations=global+speaker
     trainings=transductive+inductive           inductive trains one encoder per fold, which takes long
     rows=all                                   or names such as trained+untrained+is10
@@ -20,7 +20,8 @@ from sercl_jax.config import Variant
 CHOICES = {"protocols": "kfold+loso+sentence+disjoint", "normalisations": "global+speaker",
            "trainings": "transductive+inductive", "rows": "all", "base": "serugcl"}
 NAMES = {"kfold": "random folds", "loso": "leave one speaker out", "sentence": "leave one sentence out",
-         "disjoint": "disjoint in speakers and sentences", "session": "leave one session out"}
+         "disjoint": "disjoint in speakers and sentences", "session": "leave one session out",
+         "corpus": "trained on the other corpora"}
 
 _FIXED = {"eval.linear_c": (0.01,), "eval.rbf_c": ()}  # nothing tuned
 ROWS = {
