@@ -12,7 +12,7 @@ help:
 	@echo "make demo   train, evaluate and report SERUGCL on the embedded corpus, into $(WORKDIR)"
 	@echo "make test   lint, types and tests"
 	@echo "make lint   lint and types only"
-	@echo "make bench  throughput against PyTorch, PyTorch Geometric, transformers and openSMILE, and of the input, into $(BENCHDIR)"
+	@echo "make bench  throughput against PyTorch, PyTorch Geometric, transformers and openSMILE, of the input and of builds, into $(BENCHDIR)"
 	@echo "make parity speech encoders against transformers' torch models, layer by layer"
 
 demo: $(VENV)/.base
@@ -34,6 +34,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.supcon --peer torch --json $(BENCHDIR)/supcon.json
 	$(BIN)/python -m benchmarks.input --json $(BENCHDIR)/input.json
 	$(BIN)/python -m benchmarks.features --json $(BENCHDIR)/features.json
+	$(BIN)/python -m benchmarks.build --json $(BENCHDIR)/build.json
 
 parity: $(VENV)/.parity
 	$(BIN)/python tests/parity.py
