@@ -19,6 +19,7 @@ SHORTEST = 0.025  # seconds; one analysis window
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; others are damage, and would fill the memory with samples
 # A segment may end this long after its file does: annotations are rounded.
 END_TOLERANCE = 0.05  # seconds
+LOUDEST = 16.0  # times full scale; float samples beyond it are damaged, or scaled to integers
 _UNKNOWN_LENGTH = 1 << 62  # samples; libsndfile says that there are more where the header does not tell
 _BLOCK = 1 << 18  # samples of every channel that are read at once
 _CURE = "mend or remove it, or leave such files out with on_error=skip"
@@ -29,6 +30,22 @@ class _Straight(soundfile.SoundFile):
 
     def seekable(self) -> bool:
         return False
+
+
+class _Tame:
+    """A file that stays where it is when it is told to go nowhere, as libsndfile tells it after damaged headers.
+
+    What a callback of libsndfile raises is not raised but printed.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.read, self.tell = file, file.read, file.tell
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return self._file.tell()
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ def decode(source: Path | bytes, *, name: str | None = None, start: float | None
 
     Raises:
       UserError: it is missing, empty, truncated, not audio, silent, shorter than 25 ms, or holds NaN or infinite
-        samples, or the segment lies outside it.
+        samples, ones of over 16 times full scale, or the segment lies outside it.
     """
     name = _name(source, name)
     return standard(read(source, name=name, start=start, end=end), name)
@@ -157,9 +174,9 @@ def _name(source: Path | bytes, name: str | None) -> str:
 
 def _recording(content: BinaryIO, name: str, start: float | None, end: float | None,
                observe: Callable[[np.ndarray], None] | None) -> Recording:
-    blocks, bad = [np.zeros(0)], 0
+    blocks, bad, peak = [np.zeros(0)], 0, 0.0
     try:
-        with _Straight(content) as file:
+        with _Straight(_Tame(content)) as file:
             if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
                 raise UserError(f"{name}: has a sampling rate of {file.samplerate} Hz, which no speech has; {_CURE}.")
             first, last = _segment(name, start, end, file.frames, file.samplerate)
@@ -168,7 +185,9 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
             while wanted and len(block := file.read(min(_BLOCK, wanted), dtype="float64", always_2d=True)):
                 wanted -= len(block)
                 bad += int(np.count_nonzero(~np.isfinite(block)))
-                blocks.append(block.mean(axis=1))
+                peak = max(peak, float(np.abs(block).max()))
+                with np.errstate(over="ignore", invalid="ignore"):  # of samples that are refused below
+                    blocks.append(block.mean(axis=1))
                 if observe:
                     observe(block)
             facts = file.samplerate, file.channels, f"{file.format} {file.subtype}"
@@ -181,6 +200,9 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
         raise UserError(f"{name}: is truncated ({len(samples)} of {last - first} samples can be read); {_CURE}.")
     if bad:
         raise UserError(f"{name}: {bad} samples are NaN or infinite; {_CURE}.")
+    if peak > LOUDEST:
+        raise UserError(f"{name}: has samples of {peak:.3g} times full scale, which is 1 in files of floats; "
+                        f"{_CURE}.")
     return Recording(samples, *facts)
 
 

@@ -6,6 +6,8 @@ import struct
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sercl_jax import audio, containers
 from sercl_jax.errors import UserError
@@ -184,6 +186,26 @@ def test_one_wrong_byte_where_there_are_checksums(container, subtype):
         except UserError:
             continue
         np.testing.assert_array_equal(found, decoded)  # the byte was in a comment
+
+
+@pytest.mark.parametrize(("container", "subtype"), [
+    (container, subtype) for container, subtype, *_ in ENCODINGS])
+@given(data=st.data())
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_damaged_bytes_give_samples_or_a_user_error(container, subtype, data):
+    content = bytearray(encoded(noise(3000), format=container, subtype=subtype))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, min(len(content), data.draw(st.sampled_from([60, 120, len(content)]))) - 1))
+        removed = data.draw(st.integers(0, 8))
+        content[place:place + removed] = data.draw(st.one_of(st.binary(max_size=8), st.sampled_from(
+            [bytes(4), b"\xff" * 4, b"\x7f" + b"\xff" * 3, b"\xff" * 3 + b"\x7f", b"OggS", b"data", b"ds64"])))
+    try:
+        decoded = audio.decode(bytes(content), name="a.wav")
+    except UserError:
+        return
+    assert decoded.dtype == np.int16
+    assert decoded.ndim == 1
+    assert len(decoded) >= 400
 
 
 @pytest.mark.parametrize("rate", [1, 3_999, 768_001])

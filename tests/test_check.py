@@ -103,7 +103,8 @@ def test_everything_wrong_is_found(tmp_path):
 
 
 def test_ratings(tmp_path):
-    rows = [Utterance(id=str(i), num_samples=0, valence=value) for i, value in enumerate((1.0, 5.0, 0.5, float("nan")))]
+    values = (1.0, 5.0, 0.5, float("nan"))
+    rows = [Utterance(id=str(i), num_samples=0, valence=value) for i, value in enumerate(values)]
     scans = [Scan(digest=str(i)) for i in range(4)]
     (outside,) = (f for f in find(rows, scans, (1.0, 5.0)) if f.kind == "ratings")
     assert outside.where == ("2: valence 0.5",)
@@ -256,8 +257,17 @@ def test_as_a_program_in_parallel(tmp_path):
     assert "check of manifest" in done.stderr
 
 
-def test_real_emodb(shared_corpora, tmp_path):
-    result = check.survey("emodb", manual_dir=shared_corpora, cache_dir=tmp_path, workers=2, progress=False)
-    assert kinds(result) == {"digital silence": False}
-    assert finding(result, "digital silence").text.startswith("3 utterances")
-    assert len(result.usable) == 535
+@pytest.mark.parametrize(("name", "count", "expected"), [
+    ("emodb", 535, {"digital silence": "3 utterances"}),
+    ("ravdess", 720, {"digital silence": "105 utterances", "duplicates": "1 recordings"}),
+    ("librispeech", 960, {})])
+def test_real_speech(shared_corpora, tmp_path, name, count, expected):
+    result = check.survey(name, manual_dir=shared_corpora, cache_dir=tmp_path, workers=0, progress=False)
+    assert len(result.usable) == count
+    assert result.problems == 0
+    assert kinds(result).keys() == expected.keys()
+    for kind, words in expected.items():
+        assert finding(result, kind).text.startswith(words)
+    if name == "ravdess":
+        assert finding(result, "duplicates").where == ("03-01-03-01-02-01-07 (happy, 07) = 03-01-03-01-02-02-07 "
+                                                       "(happy, 07)",)
