@@ -40,6 +40,7 @@ class _Tame:
 
     def __init__(self, file: BinaryIO):
         self._file, self.read, self.tell = file, file.read, file.tell
+        self.readinto = file.readinto  # type: ignore[attr-defined]
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         try:
