@@ -146,7 +146,7 @@ def test_names():
     assert names[34] == "F0final"
     assert names[38:] == tuple(f"{name}_de" for name in names[:38])
     assert len(features.feature_names("logmel")) == 40
-    with pytest.raises(UserError, match=r"mfcc.*is10_librosa, is10, logmel"):
+    with pytest.raises(UserError, match=r"mfcc.*is10_librosa, is10_jax, is10, logmel"):
         features.feature_names("mfcc")
 
 
