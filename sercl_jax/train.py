@@ -77,9 +77,7 @@ def mapped_step(loss: Callable[..., Any], update: Callable[..., Any], devices: t
 
     def dispatch(state: dict[str, Any], drawn: Any, seed: jax.Array, *arrays: Any) -> tuple[dict[str, Any], Any]:
         def one(state: dict[str, Any], drawn: Any) -> tuple[dict[str, Any], Any]:
-            # The barrier keeps XLA from merging the selection into the step, which would round differently.
-            batch = drawn if select is None else jax.lax.optimization_barrier(select(*arrays, drawn))
-            return step(state, batch, seed)
+            return step(state, drawn if select is None else select(*arrays, drawn), seed)
 
         return jax.lax.scan(one, state, drawn) if several else one(state, drawn)
 
@@ -107,7 +105,8 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
       progress: whether to show a bar.
       devices: of all processes; None for every one.
       resident, steps_per_dispatch: whether the corpus lies on the devices, and how many steps they take between two
-        looks of the host, see `feed.Feed`. Neither changes what is computed, nor where lines and checkpoints are.
+        looks of the host, see `feed.Feed`. Neither changes batches, draws, or where lines and checkpoints are;
+        XLA fuses another program differently, so that results may differ by rounding.
 
     Raises:
       UserError: the loss is not finite; the workdir holds another training, is damaged, or its disk is full; another

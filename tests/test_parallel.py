@@ -136,7 +136,7 @@ def test_two_processes_go_on_where_one_failed(tmp_path):
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     processes = [toy.spawn(workdir=str(tmp_path / "shared"), out=str(tmp_path / f"{i}.npy"), coordinator=address,
-                           processes=2, process_id=i, checkpoint_every=3) for i in range(2)]
+                           processes=2, process_id=i, checkpoint_every=3, refused=True) for i in range(2)]
     told = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told
     for i in range(2):

@@ -15,7 +15,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 from sercl_jax import data, optim, parallel, train
 from sercl_jax.errors import UserError
-from sercl_jax.types import Stage
+from sercl_jax.types import Input, Stage
 
 X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
 TRACES: list[int] = []
@@ -38,26 +38,38 @@ def loss(variables, batch, key):
     return each.mean(), {"contrast": (each.sum(), jnp.float32(len(each)))}
 
 
+def pick(arrays, drawn):
+    return {"x": arrays["x"][drawn["index"]] * drawn["scale"][:, None], "index": drawn["index"]}
+
+
 def stage(steps=7, learning_rate=0.1, poisoned=None, announce=False, **more):
-    """The stage; the features of step `poisoned` (from 0) are NaN; `announce` prints each step that is made."""
+    """The stage; the features of step `poisoned` (from 0) are NaN; `announce` prints each step that is made and how
+    many rows of it are read.
+    """
     order = data.batches(40, 8, 0)
 
-    def batch(step):
+    def draw(step):
         rows, _ = order(step)
         if announce:
             print(step, flush=True)
-        return {"x": X[rows] * np.float32(np.nan if step == poisoned else 1), "index": rows}
+        return {"index": rows, "scale": np.full(len(rows), np.nan if step == poisoned else 1, np.float32)}
 
-    return Stage(name="toy", steps=steps, steps_per_epoch=5, batch=batch, init=init, loss=loss,
+    def read(drawn):
+        if announce:
+            print(f"read {len(drawn['index'])}", flush=True)
+        return pick({"x": X}, drawn)
+
+    return Stage(name="toy", steps=steps, steps_per_epoch=5, batch=Input(draw, read, pick, {"x": X}), init=init,
+                 loss=loss,
                  optimizer=optim.make(name="adam", learning_rate=learning_rate, steps=steps, schedule="cosine"),
                  **more)
 
 
-def run(workdir, count=1, seed=0, log_every=3, checkpoint_every=3, **more):
+def run(workdir, count=1, seed=0, log_every=3, checkpoint_every=3, resident="auto", steps_per_dispatch=0, **more):
     """Trains the stage on `count` devices, None for all."""
     return train.run(stage(**more), workdir=workdir, seed=seed, log_every=log_every,
-                     checkpoint_every=checkpoint_every, progress=False,
-                     devices=None if count is None else jax.devices()[:count])
+                     checkpoint_every=checkpoint_every, progress=False, resident=resident,
+                     steps_per_dispatch=steps_per_dispatch, devices=None if count is None else jax.devices()[:count])
 
 
 def shown(directory: Path) -> dict[str, dict[int, float]]:
@@ -81,7 +93,7 @@ def shown(directory: Path) -> dict[str, dict[int, float]]:
 
 
 def spawn(devices: int = 1, **arguments) -> subprocess.Popen:
-    """Starts this file as a process; arguments: workdir, out, and what `run` takes, or a coordinator."""
+    """Starts this file as a process; arguments: those of `main`."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu",
                    "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
                    "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -89,11 +101,16 @@ def spawn(devices: int = 1, **arguments) -> subprocess.Popen:
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def main(workdir, out, coordinator=None, processes=None, process_id=None, **more):
-    parallel.initialize(coordinator, processes, process_id)
-    result = run(Path(workdir), count=None, **more)
+def main(workdir, out, coordinator=None, processes=None, process_id=None, heartbeat=60, refused=False, **more):
+    """What a process does: trains, with `refused` also with another seed, which the main process must refuse."""
+    parallel.initialize(coordinator, processes, process_id, heartbeat_seconds=heartbeat)
+    try:
+        result = run(Path(workdir), count=None, **more)
+    except UserError as error:
+        print(f"UserError: {error}", file=sys.stderr)
+        parallel.leave(2)
     np.save(out, result.variables["params"]["w"])
-    if coordinator is not None:  # with another seed the main process must refuse, and the others with it
+    if refused:
         try:
             run(Path(workdir), count=None, **{**more, "seed": 5})
         except UserError as error:
