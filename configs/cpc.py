@@ -112,6 +112,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.train.training = "inductive"  # mini: pre-train on each fold's training part; transductive: on everything
     config.train.log_every = 10  # steps
     config.train.checkpoint_every = 0  # steps; 0: with every validation
+    config.train.resident = "auto"  # does the corpus lie on the devices? yes, no; auto: on accelerators, if it fits
+    config.train.steps_per_dispatch = 0  # at most; 0: many on accelerators with a resident corpus, else 1
 
     # What the SVM of setup=probe sees.
     config.embedding = "cpc"  # or, to compare: cpc_untrained, logmel_statistics, IS10, ComParE_2016, eGeMAPSv02

@@ -108,6 +108,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.train.clip_norm = 0.0  # 0 is off
     config.train.log_every = 10  # steps
     config.train.checkpoint_every = 0  # steps; 0: about ten times in a training
+    config.train.resident = "auto"  # does the corpus lie on the devices? yes, no; auto: on accelerators, if it fits
+    config.train.steps_per_dispatch = 0  # at most; 0: many on accelerators with a resident corpus, else 1
 
     config.eval = ml_collections.ConfigDict()
     config.eval.protocol = choice["protocol"] or ("corpus" if "+" in choice["corpus"] else "kfold")

@@ -116,6 +116,8 @@ def single(choice: dict) -> ml_collections.ConfigDict:
     config.train = ml_collections.ConfigDict()
     config.train.log_every = 10  # steps
     config.train.checkpoint_every = 0  # steps; 0: at the end
+    config.train.resident = "auto"  # does the corpus lie on the devices? yes, no; auto: on accelerators, if it fits
+    config.train.steps_per_dispatch = 0  # at most; 0: many on accelerators with a resident corpus, else 1
 
     config.eval = ml_collections.ConfigDict()
     config.eval.protocol = choice["protocol"]  # (open) random folds

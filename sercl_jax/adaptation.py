@@ -240,7 +240,9 @@ class Adaptation:
         # What a training learns from names it: a first stage on all corpora serves every target.
         directory = self.store / f"{self.config.arm}-{stage.name}-seed{seed}-{files.digest(stage.settings)}"
         found = train.run(stage, workdir=directory, seed=seed, log_every=self.config.train.log_every,
-                          checkpoint_every=self.config.train.checkpoint_every, progress=not self.quiet)
+                          checkpoint_every=self.config.train.checkpoint_every, progress=not self.quiet,
+                          resident=self.config.train.resident,
+                          steps_per_dispatch=self.config.train.steps_per_dispatch)
         self.seconds += found.seconds
         return found.variables["params"]
 

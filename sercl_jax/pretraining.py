@@ -70,7 +70,8 @@ def pretrain(config: ConfigDict, corpus: corpora.Corpus, rows: np.ndarray, held_
     stage = cpc.pretrain_stage(recipe, corpus, rows, held_out, seed, settings)
     directory = store / f"cpc-{corpus.name}-seed{seed}-{files.digest(stage.settings)}"
     return train.run(stage, workdir=directory, seed=seed, log_every=config.train.log_every,
-                     checkpoint_every=config.train.checkpoint_every, progress=progress)
+                     checkpoint_every=config.train.checkpoint_every, progress=progress,
+                     resident=config.train.resident, steps_per_dispatch=config.train.steps_per_dispatch)
 
 
 def untrained(settings: CpcSettings, seed: int) -> Variables:

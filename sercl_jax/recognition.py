@@ -205,7 +205,9 @@ class Recognition:
     def _train(self, name: str, stage: Stage, seed: int) -> train.TrainResult:
         directory = self.store / f"{name}-seed{seed}-{files.digest(stage.settings)}"
         trained = train.run(stage, workdir=directory, seed=seed, log_every=self.config.train.log_every,
-                            checkpoint_every=self.config.train.checkpoint_every, progress=not self.quiet)
+                            checkpoint_every=self.config.train.checkpoint_every, progress=not self.quiet,
+                            resident=self.config.train.resident,
+                            steps_per_dispatch=self.config.train.steps_per_dispatch)
         self.seconds += trained.seconds
         return trained
 

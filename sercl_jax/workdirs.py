@@ -14,7 +14,7 @@ CONFIG = "config.json"
 CORPORA = "corpora.json"
 # What may differ between two runs of one workdir: where things lie, how fast and how chattily they are done.
 _PLACES = ("cache_dir", "manual_dir", "manifest", "download", "workers")
-_MANNERS = (("train", "log_every"), ("eval", "report"))
+_MANNERS = (("train", "log_every"), ("train", "resident"), ("train", "steps_per_dispatch"), ("eval", "report"))
 
 
 def identity(config: ConfigDict) -> dict[str, Any]:

@@ -125,13 +125,13 @@ class Encoder:
       readout: the same for what is embedded, perhaps with more nodes.
       identity: JSON-like; what made the arrays.
       store: folder of trainings.
-      log_every, checkpoint_every: steps; see `train.run`.
+      log_every, checkpoint_every, resident, steps_per_dispatch: see `train.run`.
       progress: whether to show a bar.
     """
 
     def __init__(self, recipe: Recipe, arrays: Mapping[str, np.ndarray], readout: Mapping[str, np.ndarray],
                  identity: Mapping[str, Any], store: Path, *, log_every: int, checkpoint_every: int,
-                 progress: bool = True):
+                 progress: bool = True, resident: str = "auto", steps_per_dispatch: int = 0):
         self._recipe = recipe
         self._arrays = arrays
         self.readout = readout
@@ -139,6 +139,7 @@ class Encoder:
         self._store = store
         self._log_every = log_every
         self._checkpoint_every = checkpoint_every
+        self._resident, self._steps_per_dispatch = resident, steps_per_dispatch
         self._progress = progress
         self.train_seconds = 0.0
 
@@ -157,7 +158,8 @@ class Encoder:
         stage = self._stage(rows, seed)
         every = self._checkpoint_every or max(stage.steps // 10, 1)
         result = train.run(stage, workdir=self.directory(rows, seed), seed=seed,
-                           log_every=self._log_every, checkpoint_every=every, progress=self._progress)
+                           log_every=self._log_every, checkpoint_every=every, progress=self._progress,
+                           resident=self._resident, steps_per_dispatch=self._steps_per_dispatch)
         self.train_seconds += result.seconds
         return result.variables
 

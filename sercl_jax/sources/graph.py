@@ -81,7 +81,9 @@ class GraphSource:
                     "nodes": self._config.graph.nodes}
         return serugcl.Encoder(self._recipe, arrays, readout, identity, self._store,
                                log_every=self._config.train.log_every,
-                               checkpoint_every=self._config.train.checkpoint_every, progress=self._progress)
+                               checkpoint_every=self._config.train.checkpoint_every, progress=self._progress,
+                               resident=self._config.train.resident,
+                               steps_per_dispatch=self._config.train.steps_per_dispatch)
 
     def variables(self, rows: np.ndarray, seed: int, encoder: serugcl.Encoder) -> Variables:
         """Model variables after (or before) training."""
