@@ -105,8 +105,8 @@ def test_long_rows_are_worked_on_in_blocks(monkeypatch: pytest.MonkeyPatch):
 def test_log_mel_is_numpy_s():
     signals = [voiced(3000), voiced(1000, 1)]
     waveforms = np.zeros((2, 3000), np.int16)
-    for row, signal in zip(waveforms, signals, strict=True):
-        row[:len(signal)] = signal
+    for row, signal in enumerate(signals):
+        waveforms[row, :len(signal)] = signal
     waveforms[1, 1000:] = 12_345
     lengths = jnp.array([3000, 1000])
     values, valid = (np.asarray(part) for part in jax.jit(jax_is10.log_mel)(waveforms, lengths))

@@ -25,6 +25,7 @@ from sercl_jax.features import (
 
 HOPS = 500
 _line_spectral_frequencies = jax.jit(lambda a: jax_lsp.from_polynomial(list(a)))
+_rounding = jax.jit(jax_exact.rounding)
 _perturbation = jax.jit(jax_perturbation.perturbation_of)
 _best_match = jax.jit(jax_periods.best_match, static_argnames="limit")
 
@@ -91,7 +92,7 @@ def test_correlations_are_exact():
     begins, lengths = rng.integers(0, 100, 50), rng.integers(40, 200, 50)
     x, y = (np.stack([signal[start:start + count] for start in starts]).astype(np.float32)
             for starts, count in ((begins, 240), (begins + lengths - 1, 243)))
-    found = jax.jit(jax_exact.exact)(x, y, jax_exact.rounding(x), jax_exact.rounding(y), lengths.astype(np.int32))
+    found = jax.jit(jax_exact.exact)(x, y, _rounding(x), _rounding(y), lengths.astype(np.int32))
     held = (signal.astype(np.float32) / np.float32(32767)).astype(np.float64)
     for lane, (begin, length) in enumerate(zip(begins, lengths, strict=True)):
         for j, n in enumerate(range(length - 1, length + 2)):
@@ -105,10 +106,12 @@ def test_best_matches_are_numpy_s():
     begin = rng.integers(0, 3000, 32).astype(np.int32)
     shortest, longest = np.full(32, 85, np.int32), np.full(32, 142, np.int32)
     flat = signal.astype(np.float32)
-    match = _best_match(flat, jax_exact.rounding(flat), begin, shortest, longest, limit=240)
+    match = _best_match(flat, _rounding(flat), begin, shortest, longest, limit=240)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, (0, 800)), 800)
     for lane in range(32):
-        index, place, score = perturbation.best_match(perturbation.correlations(windows[begin[lane]:], 85, 142))
+        wanted = perturbation.best_match(perturbation.correlations(windows[begin[lane]:], 85, 142))
+        assert wanted is not None
+        index, place, score = wanted
         assert match.found[lane]
         assert match.length[lane] == 85 + index
         assert float(match.period[lane]) == pytest.approx(85 + place, abs=1e-3)
@@ -159,12 +162,12 @@ def test_contours_follow_numpy_s_within_each_utterance():
     rng = np.random.default_rng(0)
     counts = [1, 2, 3, 40, 7, 24]
     raw = [np.where(rng.random(n) < 0.4, 0, rng.choice([100.0, 110, 220, 55], n)) for n in counts]
-    row = np.concatenate(raw)[None].astype(np.float32)
+    row = jnp.asarray(np.concatenate(raw)[None], jnp.float32)
     layout = jax_frames.Layout(*(jnp.asarray(np.concatenate(parts)[None], jnp.int32) for parts in (
         [np.arange(n) for n in counts], [np.full(n, n) for n in counts], [np.full(n, n) for n in counts])))
     mended = jax_pitch.mend(row, layout)
     level = np.asarray(jax_pitch.envelope(mended, layout))[0]
-    smooth, delta = (np.asarray(f(row[..., None], layout.position, layout.count))[0]
+    smooth, delta = (np.asarray(f(row[..., None], layout.position, layout.total))[0]
                      for f in (jax_frames.smooth, jax_frames.delta))
     ends = np.cumsum(counts)
     for values, start, end in zip(raw, ends - counts, ends, strict=True):

@@ -80,13 +80,13 @@ class _Rows:
 
     def __init__(self, count: int, hops: int):
         self.waveforms = np.zeros((count, hops * HOP), np.int16)
-        self.layout = jax_frames.Layout(*(np.zeros((count, hops), np.int32) for _ in range(3)))
+        self.position, self.total, self.known = (np.zeros((count, hops), np.int32) for _ in range(3))
         self.places: list[tuple[int, int, int]] = []  # of each utterance: row, first frame, frames
         self.row, self.used = 0, 0  # hops of that row
 
     def fit(self, hops: int) -> bool:
         """Whether there is room, perhaps in the next row."""
-        count, size = self.layout.count.shape
+        count, size = self.total.shape
         if self.used + hops > size and self.row + 1 < count:
             self.row, self.used = self.row + 1, 0
         return self.used + hops <= size
@@ -95,16 +95,16 @@ class _Rows:
         start, end, count = self.used, self.used + hops, frames.count(len(signal), LONG)
         samples = np.clip(np.rint(signal * 32767), -32768, 32767)
         self.waveforms[self.row, start * HOP:start * HOP + len(signal)] = samples
-        self.layout.position[self.row, start:end] = np.arange(hops)
-        self.layout.count[self.row, start:end] = count
-        self.layout.known[self.row, start:end] = min(count + 1, frames.count(len(signal), SHORT))
+        self.position[self.row, start:end] = np.arange(hops)
+        self.total[self.row, start:end] = count
+        self.known[self.row, start:end] = min(count + 1, frames.count(len(signal), SHORT))
         self.places.append((self.row, start, count))
         self.used = end
 
     def dispatch(self, devices: parallel.Devices) -> tuple[Any, list[tuple[int, int, int]]]:
         """Starts the computation: its result to come, and where each utterance's frames will lie."""
-        batch = parallel.shard({"waveforms": self.waveforms, **self.layout._asdict()}, devices)
-        return _mapped(tuple(devices))(batch), self.places
+        batch = {"waveforms": self.waveforms, "position": self.position, "total": self.total, "known": self.known}
+        return _mapped(tuple(devices))(parallel.shard(batch, devices)), self.places
 
 
 def _unpacked(result: Any, places: list[tuple[int, int, int]]) -> Iterator[np.ndarray]:
@@ -116,7 +116,7 @@ def _unpacked(result: Any, places: list[tuple[int, int, int]]) -> Iterator[np.nd
 @lru_cache(maxsize=4)
 def _mapped(devices: tuple[jax.Device, ...]) -> Any:
     def function(batch: dict[str, jax.Array]) -> jax.Array:
-        layout = jax_frames.Layout(batch["position"], batch["count"], batch["known"])
+        layout = jax_frames.Layout(batch["position"], batch["total"], batch["known"])
         return jax_is10.describe_rows(batch["waveforms"], layout)
 
     return parallel.map_step(function, devices=devices)

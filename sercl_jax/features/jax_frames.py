@@ -21,18 +21,18 @@ class Layout(NamedTuple):
 
     Attributes:
       position: the frame's number in its utterance, from 0.
-      count: frames of LONG samples in that utterance; 0 in padding. A frame counts if position < count.
-      known: frames of SHORT samples that its contours are smoothed over, count or count + 1.
+      total: frames of LONG samples in that utterance; 0 in padding. A frame counts if position < total.
+      known: frames of SHORT samples that its spectra are smoothed over, total or total + 1.
     """
 
     position: jax.Array
-    count: jax.Array
+    total: jax.Array
     known: jax.Array
 
     @property
     def valid(self) -> jax.Array:
         """[B, S / HOP] bool: frames that count."""
-        return self.position < self.count
+        return self.position < self.total
 
 
 def dot(x: jax.Array, matrix: np.ndarray) -> jax.Array:

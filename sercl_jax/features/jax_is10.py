@@ -25,18 +25,18 @@ def describe_rows(waveforms: jax.Array, layout: Layout) -> jax.Array:
       [B, S / HOP, 76] float32 in the order of `is10.NAMES`, 0 in frames that do not count.
     """
     signal = jax_frames.to_float(waveforms)
-    position, count, known = layout
+    position, total, known = layout
     spectra, f0, voicing = _of_single_frames(signal)
     contour = jax_pitch.mend(jnp.where(voicing > pitch.VOICED, f0, 0), layout)
     perturbation = jax_perturbation.perturbation_of(jnp.round(signal * 32767), contour)
     tracked = jnp.concatenate([jax_pitch.envelope(contour, layout)[..., None],
                                jnp.where(position > 0, voicing, 0)[..., None], contour[..., None], perturbation], 2)
     # The contour ends one frame early: its last value is held.
-    last = (position == count - 1)[..., None]
+    last = (position == total - 1)[..., None]
     tracked = jnp.where(last, jnp.where(position[..., None] > 0, shifted(tracked, -1), 0), tracked)
     spectra = jax_frames.smooth(spectra, position, known)
-    values = jnp.concatenate([spectra, jax_frames.smooth(tracked, position, count)], 2)
-    values = jnp.concatenate([values, jax_frames.delta(values, position, count)], 2)
+    values = jnp.concatenate([spectra, jax_frames.smooth(tracked, position, total)], 2)
+    values = jnp.concatenate([values, jax_frames.delta(values, position, total)], 2)
     return jnp.where(layout.valid[..., None], values, 0)
 
 

@@ -31,9 +31,9 @@ class _Sums(NamedTuple):
     amplitude_change: jax.Array
     lowest: jax.Array  # score so far
 
-    @staticmethod
-    def none(lanes: int) -> "_Sums":
-        return _Sums(*(jnp.zeros(lanes) for _ in range(8)), jnp.full(lanes, jnp.inf))
+
+def _none(lanes: int) -> _Sums:
+    return _Sums._make([*jnp.zeros((8, lanes)), jnp.full(lanes, jnp.inf)])
 
 
 class _Lanes(NamedTuple):
@@ -155,7 +155,7 @@ def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
         def fresh(new: jax.Array, old: jax.Array) -> jax.Array:
             return jnp.where(ended, new, old)
 
-        sums = jax.tree.map(lambda none, kept: jnp.where(done, none, kept), _Sums.none(count), sums)
+        sums = jax.tree.map(lambda none, kept: jnp.where(done, none, kept), _none(count), sums)
         following = _Lanes(frame, position, jnp.where(done, position, begin),
                            jnp.where(done, entered(frame, position), lanes.stop),
                            fresh(jnp.zeros(count), period), fresh(jnp.zeros(count), difference),
@@ -166,7 +166,7 @@ def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
     frame = jobs[:count]
     position = (frame + 1) * HOP
     lanes = _Lanes(frame, position, position, entered(frame, position), jnp.zeros(count), jnp.zeros(count),
-                   jnp.zeros((count, 3)), _Sums.none(count))
+                   jnp.zeros((count, 3)), _none(count))
     state = (lanes, jnp.int32(count), jnp.zeros((total, 3)))
     values = jax.lax.while_loop(lambda s: (s[0].frame < total).any(), step, state)[2]
     return values.reshape(batch, hops, 3)

@@ -59,7 +59,7 @@ def mend(f0: jax.Array, layout: Layout) -> jax.Array:
     taken_back = _jump(before, f0) * _jump(f0, after) == -1
     lone = (before == 0) & (after == 0)
     mended = jnp.where(taken_back, after, jnp.where(lone, 0, f0))
-    return jnp.where(layout.position < layout.count - 1, mended, 0)
+    return jnp.where(layout.position < layout.total - 1, mended, 0)
 
 
 def _jump(now: jax.Array, after: jax.Array) -> jax.Array:
