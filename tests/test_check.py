@@ -259,7 +259,7 @@ def test_as_a_program_in_parallel(tmp_path):
 
 @pytest.mark.parametrize(("name", "count", "expected"), [
     ("emodb", 535, {"digital silence": "3 utterances"}),
-    ("ravdess", 720, {"digital silence": "105 utterances", "duplicates": "1 recordings"}),
+    ("ravdess", 720, {"digital silence": "105 utterances", "duplicates": "1 recording is"}),
     ("librispeech", 960, {})])
 def test_real_speech(shared_corpora, tmp_path, name, count, expected):
     result = check.survey(name, manual_dir=shared_corpora, cache_dir=tmp_path, workers=0, progress=False)

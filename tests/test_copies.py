@@ -49,7 +49,7 @@ def test_leaks_are_counted_by_fold(manifest):
     assert first == ("2 recordings are there several times, with the same samples (ann_s1_sad.wav = "
                      "cem_s1_neutral.wav; bob_s1_angry.wav = bob_s2_angry.wav): in 2 of 4 folds a tested one has its "
                      "copy in training, which flatters the result. Remove the copies.")
-    assert second == "1 of these recordings have several labels. Correct them."
+    assert second == "1 of these recordings has several labels. Correct them."
     (within,) = warned(load(manifest, where="speaker=[bd]*"), "loso")
     assert within.endswith("bob_s2_angry.wav), but never in both training and test.")
     assert warned(load(manifest, where="speaker=d*"), "kfold") == ()

@@ -34,6 +34,11 @@ def among(ids: Iterable[str], copies: Iterable[Sequence[str]]) -> tuple[tuple[st
     return tuple(group for group in left if len(group) > 1)
 
 
+def several(count: int) -> str:
+    """The beginning of a sentence."""
+    return f"{count} recording{'s are' if count > 1 else ' is'} there several times"
+
+
 def warnings(corpus: _Corpus, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[str, ...]:
     """What to tell of copies beside a result.
 
@@ -52,9 +57,10 @@ def warnings(corpus: _Corpus, parts: Iterable[tuple[np.ndarray, np.ndarray]]) ->
     leaky = sum(bool((shared >= 0).any()) for shared in leaks)
     names = "; ".join(" = ".join(names) for names in corpus.copies[:_SHOWN])
     more = f" and {len(corpus.copies) - _SHOWN} more" if len(corpus.copies) > _SHOWN else ""
-    text = f"{len(corpus.copies)} recordings are there several times, with the same samples ({names}{more})"
+    text = f"{several(len(corpus.copies))}, with the same samples ({names}{more})"
     told = [f"{text}: in {leaky} of {len(leaks)} folds a tested one has its copy in training, which flatters the "
             "result. Remove the copies." if leaky else f"{text}, but never in both training and test."]
     if differing := sum(len(labels[number]) > 1 for number in range(len(corpus.copies))):
-        told.append(f"{differing} of these recordings have several labels. Correct them.")
+        told.append(f"{differing} of these recordings {'have' if differing > 1 else 'has'} several labels. Correct "
+                    "them.")
     return tuple(told)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sercl_jax.corpora.copies import several
 from sercl_jax.corpora.scan import Scan
 from sercl_jax.types import SAMPLE_RATE, Utterance
 
@@ -62,10 +63,10 @@ def _duplicates(rows: Sequence[Row]) -> list[Finding | None]:
     groups: dict[str, list[Utterance]] = defaultdict(list)
     for utterance, scan in rows:
         groups[scan.digest].append(utterance)
-    several = [group for group in groups.values() if len(group) > 1]
+    copied = [group for group in groups.values() if len(group) > 1]
     # repr, because an unknown rating (NaN) equals itself.
-    differing = [group for group in several if len({repr([getattr(u, name) for name in _TOLD]) for u in group}) > 1]
-    same = [group for group in several if group not in differing]
+    differing = [group for group in copied if len({repr([getattr(u, name) for name in _TOLD]) for u in group}) > 1]
+    same = [group for group in copied if group not in differing]
 
     def told(group: Sequence[Utterance]) -> str:
         parts = [f"{u.id} ({', '.join(filter(None, [u.label or 'unlabelled', u.speaker, u.split]))})" for u in group]
@@ -73,11 +74,11 @@ def _duplicates(rows: Sequence[Row]) -> list[Finding | None]:
 
     found: list[Finding | None] = []
     if differing:
-        found.append(Finding("contradicting duplicates", f"{len(differing)} recordings are there several times, with "
+        found.append(Finding("contradicting duplicates", f"{several(len(differing))}, with "
                              "the same samples but other labels, speakers or partitions: correct the labels, or "
                              "remove the copies.", True, tuple(map(told, differing))))
     if same:
-        found.append(Finding("duplicates", f"{len(same)} recordings are there several times, with the same samples: "
+        found.append(Finding("duplicates", f"{several(len(same))}, with the same samples: "
                              "random folds would test on what they trained on. Remove the copies.", False,
                              tuple(map(told, same))))
     return found
