@@ -78,13 +78,14 @@ def parser(description: str | None, method: Method, *, batch: int, repeats: int)
     return made
 
 
-def add_outputs(made: argparse.ArgumentParser) -> None:
+def add_outputs(made: argparse.ArgumentParser, plot: bool = True) -> None:
     """The options that other benchmarks have, too: device, threads, and what is written."""
     made.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="the default is JAX's")
     made.add_argument("--threads", type=int, default=workers.cpu_count(), help="CPUs for each side")
     made.add_argument("--json", type=Path, help="where to write every figure")
     made.add_argument("--markdown", type=Path, help="where to write a table of them")
-    made.add_argument("--plot", type=Path, metavar="FILE.png", help="where to draw them under the ceilings")
+    if plot:
+        made.add_argument("--plot", type=Path, metavar="FILE.png", help="where to draw them under the ceilings")
 
 
 def check(arguments: argparse.Namespace, method: Method, **least: float) -> argparse.Namespace:

@@ -1,9 +1,8 @@
 """The benchmarks as processes, and the contract of their JSON."""
 
+import gzip
 import json
-import math
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,53 +11,42 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import pairs, serugcl, serugcl_ours, timing
+from benchmarks import forms, pairs, serugcl, serugcl_ours, stepping, timing
 from sercl_jax.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | environment
-    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=env, capture_output=True, text=True,
-                          timeout=300, check=False)
+from tests.benchmark_scripts import check_step, run, without
 
 
-def test_serugcl_json_contract_without_torch(tmp_path: Path) -> None:
-    for name in ("torch", "torch_geometric"):
-        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported without --peer')")
-    out = tmp_path / "new" / "result.json"
-    done = run("benchmarks.serugcl", "--batch", "4", "--nodes", "12", "--repeats", "2", "--json", str(out),
-               PYTHONPATH=str(tmp_path))
+def test_serugcl_writes_every_figure_without_torch(tmp_path: Path) -> None:
+    out, trace = tmp_path / "new", tmp_path / "trace"
+    done = run("benchmarks.serugcl", "--batch", "4", "--nodes", "12", "--repeats", "2", "--seconds", "2",
+               "--json", str(out / "result.json"), "--markdown", str(out / "table.md"),
+               "--plot", str(out / "roofline.png"), "--profile", str(trace),
+               **without(tmp_path, "torch", "torch_geometric"))
     assert done.returncode == 0, done.stderr
-    result = json.loads(out.read_text())
-    assert {name: result[name] for name in ("benchmark", "batch", "nodes", "repeats", "precision", "features")} == {
-        "benchmark": "serugcl", "batch": 4, "nodes": 12, "repeats": 2, "precision": "float32", "features": 76}
-    assert result["device"]["platform"] == "cpu"
-    assert 1 <= result["threads"] <= result["machine"]["cpus"]
-    assert "ratio" not in result
-    assert "peer" not in result
-
-    seconds = result["step_seconds"]
-    low, high = seconds["quartiles"]
-    assert 0 < seconds["min"] <= low <= seconds["median"] <= high < 60
-    for value in (result["compile_seconds"], result["loss"], result["matmul_ceiling_flops_per_second"]):
-        assert math.isfinite(value)
-        assert value > 0
-    assert result["utterances_per_second"] == pytest.approx(4 / seconds["median"])
-    assert result["flops_per_second"] == pytest.approx(result["flops"]["analytic"] / seconds["median"])
-    assert result["share_of_ceiling"] == pytest.approx(
-        result["flops_per_second"] / result["matmul_ceiling_flops_per_second"])
+    result = json.loads((out / "result.json").read_text())
+    assert {name: result[name] for name in ("benchmark", "nodes", "repeats", "precision", "features")} == {
+        "benchmark": "serugcl", "nodes": 12, "repeats": 2, "precision": "float32", "features": 76}
+    check_step(result, batch=4, audio_seconds=2)
     # XLA counts what is done to single numbers too, which weighs more in so small a step.
     assert result["flops"]["analytic"] < result["flops"]["xla"] < 2 * result["flops"]["analytic"]
-    assert result["implausible"] == []
     assert "utterances/s" in done.stdout
+    assert "| SERUGCL step, 12 nodes | cpu | float32 | 4 |" in (out / "table.md").read_text()
+    assert (out / "roofline.png").read_bytes().startswith(b"\x89PNG")
+    # What TensorBoard's profiler and Perfetto look for.
+    names = {Path(file).name for file in result["profile"]}
+    assert {name.partition(".")[2] for name in names} == {"xplane.pb", "trace.json.gz", "json.gz"}
+    for file in result["profile"]:
+        assert Path(file).parts[:2] == ("plugins", "profile")
+        assert (trace / file).stat().st_size > 1000
+    perfetto = next(file for file in result["profile"] if "perfetto" in file)
+    events = json.loads(gzip.decompress((trace / perfetto).read_bytes()))["traceEvents"]
+    assert sum(event.get("name") == "train" for event in events) == stepping.PROFILED_STEPS
 
 
-def test_serugcl_names_the_extra_when_torch_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_serugcl_names_the_extra_when_torch_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UserError, match=r"pip install 'sercl_jax\[peer\]'"):
-        serugcl.check_peer()
+    with pytest.raises(UserError, match=r"torch.*: pip install 'sercl_jax\[peer\]'"):
+        stepping.check_peer(serugcl.METHOD)
 
 
 @pytest.mark.parametrize(("arguments", "named"), [
@@ -109,6 +97,23 @@ def make(name: str) -> Sleeper:
     return Sleeper(name)
 
 
+class Form(Sleeper):
+    """A peer's side."""
+
+    def facts(self) -> dict[str, Any]:
+        return {"memory": {"peak_over_imports": len(self.repeats)}, "jax": os.environ["JAX_PLATFORMS"],
+                "tunables": os.environ.get("GLIBC_TUNABLES")}
+
+    def double(self, value: int) -> int:
+        return 2 * value
+
+
+def make_form(form: str, keep_freed: bool, platform: str) -> Form:
+    if form == "broken":
+        raise OSError("cannot be compiled")
+    return Form(f"{form} on {platform}, {keep_freed}")
+
+
 def side(name: str, environment: Mapping[str, str] | None = None) -> pairs.Side:
     return pairs.Side("tests.test_benchmarks:make", {"name": name}, environment or {})
 
@@ -141,6 +146,41 @@ def test_a_side_that_dies_or_complains_is_told() -> None:
         pass
 
 
+def test_every_form_is_timed_beside_ours_and_the_fastest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    peer = "tests.test_benchmarks:make_form"
+    with pairs.processes({"ours": side("a")}) as (running, _):
+        own, found = forms.take_turns(running["ours"], peer, ("broken", "good"), {"platform": "cpu"}, 2, 1)
+        assert own.shape == (2,)
+        assert found["broken"] == {"error": "OSError: cannot be compiled"}
+        assert list(found) == ["broken", "broken, our memory settings", "good", "good, our memory settings"]
+        assert [found[name]["tunables"] for name in list(found)[2:]] == [None, "glibc.malloc.hugetlb=1"]
+        assert found["good"]["jax"] == "cpu"  # the device is left to torch
+        own, found = forms.take_turns(running["ours"], peer, ("good",), {"platform": "gpu"}, 1, 1)
+        assert list(found) == ["good"]  # the process's memory is no matter there
+        with pytest.raises(UserError, match="cannot be compiled"):
+            forms.take_turns(running["ours"], peer, ("broken",), {"platform": "gpu"}, 1, 1)
+    with pairs.processes({"form": pairs.Side(peer, {"form": "a", "keep_freed": True, "platform": "cpu"},
+                                             forms.PEER)}) as (running, _):
+        assert running["form"].call("double", value=21) == 42
+
+
+def test_the_fastest_form_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms.timing, "versions", lambda *names: dict.fromkeys(names, "1"))
+
+    def fact(ratio: float, **memory: int) -> dict[str, Any]:
+        return {"ratio": {"median": ratio}, "memory": memory}
+
+    timed = {"slow": fact(3.0, peak_over_imports=5), "fast": fact(1.5, peak_over_imports=6),
+             "broken": {"error": "no"}}
+    found = forms.compare(timed, {"peak_over_imports": 4}, "it", ("torch", "transformers"))
+    assert (found["ratio"], found["memory_ratio"], found["peer"]["fastest"]) == ({"median": 1.5}, 1.5, "fast")
+    assert found["peer"]["versions"] == {"torch": "1", "transformers": "1"}
+    # Of the device, where both have one.
+    timed = {"on it": fact(2.0, peak_over_imports=5, device_peak=30)}
+    assert forms.compare(timed, {"peak_over_imports": 4, "device_peak": 10}, "it", ())["memory_ratio"] == 3
+
+
 def test_turns_rotate() -> None:
     calls: list[tuple[str, int, int]] = []
 
@@ -162,10 +202,3 @@ def test_turns_rotate() -> None:
 
 def test_summary() -> None:
     assert timing.summary(np.array([5.0, 1.0, 2.0, 3.0, 4.0])) == {"median": 3.0, "quartiles": [2.0, 4.0], "min": 1.0}
-
-
-def test_implausible_figures_are_told() -> None:
-    figures = {"rate": 3.0, "seconds": 0.0, "count": -1.0, "ratio": math.nan, "other": math.inf, "fine": 1.0}
-    told = timing.implausible(figures, 2.0, ("rate",))
-    assert [line.split()[0] for line in told] == ["seconds", "count", "ratio", "other", "rate"]
-    assert timing.implausible({"rate": 1.0}, 2.0, ("rate",)) == []

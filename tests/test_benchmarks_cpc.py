@@ -1,59 +1,40 @@
-"""The benchmarks of CPC and of its input as processes, and the contract of their JSON."""
+"""The benchmarks of CPC and of the input as processes, and the contract of their JSON."""
 
+import dataclasses
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import cpc, cpc_ours, rss
+from benchmarks import cpc, cpc_ours, input_stages, rss, stepping
 from benchmarks import input as input_benchmark
+from sercl_jax.corpora import Corpus
 from sercl_jax.errors import UserError
 from sercl_jax.models.cpc import CpcSettings
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | environment
-    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=env, capture_output=True, text=True,
-                          timeout=300, check=False)
+from tests.benchmark_scripts import check_step, run, without
 
 
 def test_cpc_json_contract_without_torch(tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("raise RuntimeError('imported without --peer')")
     out = tmp_path / "new" / "result.json"
     done = run("benchmarks.cpc", "--batch", "2", "--seconds", "0.8", "--channels", "8", "--context", "8",
-               "--repeats", "2", "--json", str(out), PYTHONPATH=str(tmp_path))
+               "--repeats", "2", "--precision", "bfloat16", "--json", str(out), **without(tmp_path, "torch"))
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
-    assert {name: result[name] for name in ("benchmark", "batch", "frames", "repeats", "precision")} == {
-        "benchmark": "cpc", "batch": 2, "frames": 80, "repeats": 2, "precision": "float32"}
-    assert result["device"]["platform"] == "cpu"
-    assert {name: result["settings"][name] for name in ("channels", "context", "negatives", "norm")} == {
-        "channels": 8, "context": 8, "negatives": 50, "norm": "channel"}
-    assert "ratio" not in result
-    assert "peer" not in result
-    seconds = result["step_seconds"]
-    low, high = seconds["quartiles"]
-    assert 0 < seconds["min"] <= low <= seconds["median"] <= high < 60
+    assert {name: result[name] for name in ("benchmark", "frames", "repeats", "precision")} == {
+        "benchmark": "cpc", "frames": 80, "repeats": 2, "precision": "bfloat16"}
+    assert {name: result["settings"][name] for name in ("channels", "context", "negatives", "norm", "dtype")} == {
+        "channels": 8, "context": 8, "negatives": 50, "norm": "channel", "dtype": "bfloat16"}
+    check_step(result, batch=2, audio_seconds=0.8)
     assert 0 < result["loss"] < 20
-    assert result["audio_seconds_per_second"] == pytest.approx(1.6 / seconds["median"])
-    assert result["flops_per_second"] == pytest.approx(result["flops"]["analytic"] / seconds["median"])
-    memory = result["memory"]
-    assert memory["peak"] - memory["after_imports"] == memory["peak_over_imports"] > 1e6
-    assert result["implausible"] == []
-    assert "s of audio per second" in done.stdout
+    assert "hours of audio per second" in done.stdout
 
 
-def test_cpc_names_the_extra_when_torch_is_missing(monkeypatch: pytest.MonkeyPatch,
-                                                   capsys: pytest.CaptureFixture[str]) -> None:
+def test_cpc_names_the_extra_when_torch_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'sercl_jax\[peer\]'"):
-        cpc.check_peer()
+        stepping.check_peer(cpc.METHOD)
 
 
 @pytest.mark.parametrize(("arguments", "named"), [
@@ -67,7 +48,7 @@ def test_cpc_refuses_impossible_numbers(arguments: list[str], named: str, capsys
 
 @pytest.mark.parametrize(("arguments", "named"), [
     (["--utterances", "many"], "--utterances=many"), (["--utterances", "20,0"], "--utterances=0"),
-    (["--models", "huge"], "'huge'"), (["--batches", "1"], "--batches=1")])
+    (["--trainings", "huge"], "'huge'"), (["--batches", "1"], "--batches=1"), (["--batch", "0"], "--batch=0")])
 def test_input_refuses_impossible_numbers(arguments: list[str], named: str,
                                           capsys: pytest.CaptureFixture[str]) -> None:
     assert input_benchmark.main(arguments) == 2
@@ -120,28 +101,53 @@ def test_peak_follows_what_a_process_holds() -> None:
     assert held[-1]
 
 
-def test_generated_corpus(tmp_path: Path) -> None:
-    corpus = input_benchmark.build(tmp_path, 23)
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return input_stages.build(tmp_path_factory.mktemp("generated"), 23)
+
+
+def test_generated_corpus(corpus: Corpus) -> None:
     assert len(corpus) == 23
     seconds = np.array([utterance.seconds for utterance in corpus.utterances])
-    assert (seconds > input_benchmark.SHORTEST - 0.01).all()
-    assert (seconds < input_benchmark.LONGEST + 0.01).all()
+    assert (seconds > input_stages.SHORTEST - 0.01).all()
+    assert (seconds < input_stages.LONGEST + 0.01).all()
     assert seconds.std() > 1
     assert corpus.waveform(22).any()
+    assert {u.label for u in corpus.utterances} == set(input_stages.LABELS)
+
+
+def test_each_method_trains_on_what_is_in_the_records(corpus: Corpus, tmp_path: Path) -> None:
+    shapes = {"serugcl": {"x": (4, 120, 76), "mask": (4, 120)}, "cpc": {"waveform": (4, 12_800)},
+              "supcon-tiny": {"x": (4, 39, 32), "mask": (4, 39)}}
+    for name, expected in shapes.items():
+        training = dataclasses.replace(input_stages.TRAININGS[name], batch=4, seconds=0.8)
+        stage = input_stages.stage(training, corpus, tmp_path)
+        made = [stage.batch(step) for step in range(5)]
+        for batch in made:  # one shape, that of the batch which stays on the device
+            assert {field: batch[field].shape for field in expected} == expected
+        first = next(iter(expected))
+        assert not np.array_equal(made[0][first], made[1][first])
+        assert len({u for batch in made for u in batch["index"].tolist()}) > 8
 
 
 def test_input_json_contract(tmp_path: Path) -> None:
     out = tmp_path / "new" / "input.json"
-    done = run("benchmarks.input", "--utterances", "6,21", "--models", "small", "--batch", "2", "--seconds", "0.8",
-               "--repeats", "2", "--steps", "3", "--batches", "4", "--json", str(out))
+    done = run("benchmarks.input", "--utterances", "6,21", "--trainings", "cpc-small", "--batch", "2",
+               "--seconds", "0.8", "--repeats", "2", "--steps", "3", "--batches", "4", "--json", str(out),
+               "--markdown", str(tmp_path / "input.md"))
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
-    assert {name: result[name] for name in ("benchmark", "batch", "seconds", "repeats", "steps_per_repeat")} == {
-        "benchmark": "input", "batch": 2, "seconds": 0.8, "repeats": 2, "steps_per_repeat": 3}
-    told = result["models"]["small"]
-    assert told["ratio"]["median"] > 0
+    assert (result["benchmark"], result["repeats"]) == ("input", 2)
+    told = result["models"]["cpc-small"]
+    assert {name: told[name] for name in ("batch", "seconds", "steps", "utterances")} == {
+        "batch": 2, "seconds": 0.8, "steps": 3, "utterances": 21}
     for kind in ("real", "resident"):
         assert told[f"{kind}_steps_per_second"] == pytest.approx(1 / told["step_seconds"][kind]["median"])
+    assert told["ratio"]["median"] > 0
+    assert told["share_of_resident"]["quartiles"] == pytest.approx(
+        [1 / told["ratio"]["quartiles"][1], 1 / told["ratio"]["quartiles"][0]], rel=0.2)
+    assert told["input_alone_steps_per_second"] > 0
+    assert 0 <= told["waiting_seconds"]["median"] <= told["step_seconds"]["real"]["median"]
     assert [one["utterances"] for one in result["alone"]] == [6, 21]
     for one in result["alone"]:
         memory = one["memory"]
@@ -150,3 +156,4 @@ def test_input_json_contract(tmp_path: Path) -> None:
         assert memory["peak"] > 0.99 * memory["read"]["total"] > 0  # the system counts the peak a little late
     assert result["alone"][1]["audio_bytes"] > result["alone"][0]["audio_bytes"]
     assert "steps/s with real input" in done.stdout
+    assert "| cpc-small | cpu | 2 |" in (tmp_path / "input.md").read_text()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,48 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import forms, supcon, supcon_ours
+from benchmarks import stepping, supcon, supcon_ours
 from sercl_jax.errors import UserError
 from sercl_jax.models.speech_config import NAMED
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | environment
-    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=env, capture_output=True, text=True,
-                          timeout=300, check=False)
+from tests.benchmark_scripts import ROOT, check_step, run, without
 
 
 def test_json_contract_without_torch(tmp_path: Path) -> None:
-    for name in ("torch", "transformers"):
-        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported without --peer')")
     out = tmp_path / "new" / "result.json"
     done = run("benchmarks.supcon", "--model", "tiny", "--seconds", "0.5", "--repeats", "2", "--json", str(out),
-               PYTHONPATH=str(tmp_path))
+               **without(tmp_path, "torch", "transformers"))
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
-    assert {name: result[name] for name in ("benchmark", "model", "batch", "samples", "frames", "repeats",
-                                            "precision", "source", "dropout")} == {
-        "benchmark": "supcon", "model": "tiny", "batch": 4, "samples": 8000, "frames": 24, "repeats": 2,
+    assert {name: result[name] for name in ("benchmark", "model", "samples", "frames", "repeats", "precision",
+                                            "source", "dropout")} == {
+        "benchmark": "supcon", "model": "tiny", "samples": 8000, "frames": 24, "repeats": 2,
         "precision": "float32", "source": "waveform", "dropout": False}
-    assert result["device"]["platform"] == "cpu"
+    check_step(result, batch=4, audio_seconds=0.5)
     assert result["network"]["hidden_size"] == NAMED["tiny"].hidden_size
-    assert "ratio" not in result
-    assert "peer" not in result
-    seconds = result["step_seconds"]
-    low, high = seconds["quartiles"]
-    assert 0 < seconds["min"] <= low <= seconds["median"] <= high < 60
     assert 0 < result["loss"] < 20
-    assert result["utterances_per_second"] == pytest.approx(4 / seconds["median"])
-    assert result["audio_hours_per_second"] == pytest.approx(2 / 3600 / seconds["median"])
-    assert result["flops_per_second"] == pytest.approx(result["flops"]["analytic"] / seconds["median"])
     # XLA counts what is done to single numbers too, which weighs more in so small a network.
     assert result["flops"]["analytic"] < result["flops"]["xla"] < 3 * result["flops"]["analytic"]
-    assert result["bytes_accessed"] > 1e6
-    memory = result["memory"]
-    assert memory["peak"] - memory["after_imports"] == memory["peak_over_imports"] > 1e6
-    assert result["implausible"] == []
     assert "utterances/s" in done.stdout
 
 
@@ -79,7 +57,7 @@ def test_reference_for_the_peer(tmp_path: Path) -> None:
 def test_names_the_extra_when_the_peer_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UserError, match=r"transformers: pip install 'sercl_jax\[peer\]'"):
-        supcon.check_peer()
+        stepping.check_peer(supcon.METHOD)
 
 
 @pytest.mark.parametrize(("arguments", "named"), [
@@ -129,15 +107,3 @@ def test_nothing_is_drawn_without_dropout() -> None:
             plain.layerdrop, plain.apply_spec_augment) == (0, 0, 0, 0, 0, False)
     assert published.layerdrop > 0
     assert published.apply_spec_augment
-
-
-def test_the_fastest_form_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms.timing, "versions", lambda *names: dict.fromkeys(names, "1"))
-
-    def fact(ratio: float, memory: int) -> dict[str, object]:
-        return {"ratio": {"median": ratio}, "memory": {"peak_over_imports": memory}}
-
-    found = forms.compare({"slow": fact(3.0, 5), "fast": fact(1.5, 6), "broken": {"error": "no"}},
-                          {"peak_over_imports": 4}, "transformers")
-    assert (found["ratio"], found["memory_ratio"], found["peer"]["fastest"]) == ({"median": 1.5}, 1.5, "fast")
-    assert found["peer"]["versions"] == {"torch": "1", "transformers": "1"}
