@@ -77,7 +77,7 @@ class Adaptation:
 
     def _ground(self) -> Ground:
         config = self.config
-        target = self.bench.corpus(config)
+        target = self.bench.target(config)
         partners = self.bench.partners(config) if config.learn_from == "all" else {}
         if config.eval.protocol == parts.ACROSS:
             return parts.across(config.target, target, partners, fold_seed=config.fold_seed)

@@ -108,6 +108,8 @@ def _begin(config: ConfigDict, workdir: Path, place: Path, bench: Workbench) -> 
             raise UserError("The processes read different corpora; give all of them the same recordings.")
         return theirs["found"]
 
+    found: dict[str, Any] | None = None
+
     def claim() -> bytes:
         nonlocal found
         files.remove_leftovers_below(workdir)
@@ -120,7 +122,6 @@ def _begin(config: ConfigDict, workdir: Path, place: Path, bench: Workbench) -> 
         return b"" if parallel.alone() else _packed(workdir, {"config": workdirs.identity(config), "keys": keys,
                                                               "found": found})
 
-    found: dict[str, Any] | None = None
     parallel.bytes_from_main(claim)
     return found
 

@@ -54,7 +54,7 @@ def hold_out(utterances: Sequence[Utterance], share: float,
     return np.flatnonzero(~np.isin(speakers, drawn[:2 * count])), chosen[0], chosen[1]
 
 
-def pretrain(config: ConfigDict, corpus: corpora.Corpus, rows: np.ndarray, held_out: np.ndarray, seed: int,
+def pretrain(config: ConfigDict, corpus: corpora.AnyCorpus, rows: np.ndarray, held_out: np.ndarray, seed: int,
              store: Path, progress: bool) -> train.TrainResult:
     """Trains CPC on some utterances of a corpus, or finds that training in the store.
 
@@ -119,7 +119,7 @@ def corpus_of(workdir: Path) -> tuple[str, str]:
     return facts["corpus"], facts["corpus_key"]
 
 
-def overlap(corpus: corpora.Corpus, name: str, key: str) -> tuple[str, ...]:
+def overlap(corpus: corpora.AnyCorpus, name: str, key: str) -> tuple[str, ...]:
     """A warning for readers of a result on `corpus` if the pre-training saw that corpus; name and key are its own."""
     if corpus.key != key and not (_names(corpus.name) & _names(name)):
         return ()
@@ -192,14 +192,14 @@ class Pretraining:
             "seconds": {"features": self.bench.feature_seconds, "train": seconds, "evaluate": 0.0}}
 
 
-def describe(config: ConfigDict, corpus: corpora.Corpus, rows: np.ndarray, test: np.ndarray,
+def describe(config: ConfigDict, corpus: corpora.AnyCorpus, rows: np.ndarray, test: np.ndarray,
              variables: Variables) -> dict[str, Any]:
     """What a report tells of a pre-training on `rows`: its corpus and hours, and what it identifies in `test`."""
     recipe = cpc_recipes.pretraining(config)
     return _facts(recipe, corpus, rows, [_shares(recipe, variables, corpus, test)])
 
 
-def _facts(recipe: cpc_recipes.Pretraining, corpus: corpora.Corpus, rows: np.ndarray,
+def _facts(recipe: cpc_recipes.Pretraining, corpus: corpora.AnyCorpus, rows: np.ndarray,
            shares: list[np.ndarray], start: Sequence[np.ndarray] = ()) -> dict[str, Any]:
     """`shares` of each seed, and perhaps those before training."""
     known: dict[str, Any] = {}
@@ -210,13 +210,13 @@ def _facts(recipe: cpc_recipes.Pretraining, corpus: corpora.Corpus, rows: np.nda
     return {"corpus": corpus.name, "hours": sum(corpus.utterances[u].seconds for u in rows) / 3600, **known}
 
 
-def _tested(corpus: corpora.Corpus, test: np.ndarray) -> np.ndarray:
+def _tested(corpus: corpora.AnyCorpus, test: np.ndarray) -> np.ndarray:
     """Some of the utterances, of all speakers; one frame alone has nothing that it could be told from."""
     long = [u for u in test if corpus.utterances[u].num_samples >= 2 * waveforms.HOP]
     return cpc.spread(np.array(long, np.int64))
 
 
-def _shares(recipe: cpc_recipes.Pretraining, variables: Variables, corpus: corpora.Corpus,
+def _shares(recipe: cpc_recipes.Pretraining, variables: Variables, corpus: corpora.AnyCorpus,
             test: np.ndarray) -> np.ndarray:
     """[U, K] of the utterances tested, or [0, K]."""
     rows = _tested(corpus, test)

@@ -41,7 +41,7 @@ def digest(variables: Variables) -> str:
     return total.hexdigest()[:16]
 
 
-def contexts(corpus: corpora.Corpus, settings: cpc.CpcSettings, variables: Variables, *, cache_dir: Path,
+def contexts(corpus: corpora.AnyCorpus, settings: cpc.CpcSettings, variables: Variables, *, cache_dir: Path,
              progress: bool = True) -> Frames:
     """CPC's context of every utterance, from the cache or computed now.
 

@@ -43,7 +43,7 @@ class Workbench:
             self.feature_seconds += time.monotonic() - start
         return self._made[key]
 
-    def corpus(self, config: ConfigDict) -> corpora.Corpus | joined.Joined:
+    def corpus(self, config: ConfigDict) -> corpora.AnyCorpus:
         """The corpus that `config.data` names; of several, `config.target` or all of them, joined.
 
         Records are built if missing.
@@ -51,9 +51,13 @@ class Workbench:
         if "corpora" not in config:
             return self.corpus_of(config.data)
         if "target" in config:
-            return self._section(config, config.target)
+            return self.target(config)
         parts = {name: self._section(config, name) for name in config.corpora}
         return self._once(("joined", *(part.key for part in parts.values())), lambda: joined.join(parts))
+
+    def target(self, config: ConfigDict) -> corpora.Corpus:
+        """The one of several corpora that is tested."""
+        return self._section(config, config.target)
 
     def partners(self, config: ConfigDict) -> dict[str, corpora.Corpus]:
         """The corpora of `config.corpora` beside the target, by name."""

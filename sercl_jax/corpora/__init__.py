@@ -7,12 +7,14 @@
 from pathlib import Path
 
 from sercl_jax.corpora import choice, reader, registry
+from sercl_jax.corpora.joined import Joined
 from sercl_jax.corpora.reader import Corpus
 from sercl_jax.errors import UserError
 
-__all__ = ["NAMES", "Corpus", "load"]
+__all__ = ["NAMES", "AnyCorpus", "Corpus", "Joined", "load"]
 
 NAMES = registry.names()
+AnyCorpus = Corpus | Joined  # one, or several joined
 
 
 def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest: Path | None = None,

@@ -86,7 +86,7 @@ def join(parts: Mapping[str, Corpus]) -> Joined:
     utterances = tuple(_renamed(u, name, scales.get(name), known[0] if known else None)
                        for name, corpus in parts.items() for u in corpus.utterances)
     unknown = [name for name, scale in scales.items() if scale is None]
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if unknown and len(scales) > 1:
         warnings = (f"The scale of the ratings of {', '.join(unknown)} is unknown: they are taken as they are.",)
     return Joined(
