@@ -35,8 +35,8 @@ Flags:
                             again resumes the run or, if it is finished, prints its result.
   --dry_run                 print the resolved config and stop
 
-Before training: python -m sercl_jax.corpora check --corpus=... looks at the recordings, and python -m sercl_jax.splits
-with the flags above shows who is tested on what.
+Before training: python -m sercl_jax.corpora check --corpus=... looks at the recordings, and
+python -m sercl_jax.splits, with the flags above, shows who is tested on what.
 
 Several processes, one for each host or each accelerator, train together: give each the same command and
   --coordinator=HOST:PORT   address of process 0, on any free port; "auto" under Slurm (srun), Open MPI, on Cloud TPU
