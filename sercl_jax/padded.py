@@ -44,12 +44,12 @@ class PaddedFrames:
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """"x" [B, T, F] float32, 0 in the padding, and "mask" [B, T] bool."""
-        return {"x": self._values(rows), "mask": self._mask(rows)}
+        return {"x": self._values(rows), "mask": self.mask(rows)}
 
     def columns(self, rows: np.ndarray) -> dict[str, Any]:
         """The same for many rows, as arrays that are made when they are indexed."""
         return {"x": Rows(len(rows), lambda chosen: self._values(rows[chosen])),
-                "mask": Rows(len(rows), lambda chosen: self._mask(rows[chosen]))}
+                "mask": Rows(len(rows), lambda chosen: self.mask(rows[chosen]))}
 
     def _values(self, rows: np.ndarray) -> np.ndarray:
         x = np.zeros((len(rows), self.length, self.width), np.float32)
@@ -58,7 +58,8 @@ class PaddedFrames:
             x[b, :len(own)] = own
         return x
 
-    def _mask(self, rows: np.ndarray) -> np.ndarray:
+    def mask(self, rows: np.ndarray) -> np.ndarray:
+        """[B, T] bool: which frames are theirs."""
         counts = self.frames.offsets[rows + 1] - self.frames.offsets[rows]
         return np.arange(self.length)[None, :] < counts[:, None]
 

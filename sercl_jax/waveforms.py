@@ -1,7 +1,7 @@
 """Waveforms of one length: longer utterances are cut, shorter ones repeat themselves."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from sercl_jax import data
 from sercl_jax.errors import UserError
 from sercl_jax.padded import Rows
-from sercl_jax.types import SAMPLE_RATE
+from sercl_jax.types import SAMPLE_RATE, Batch, Input
 
 HOP = 160  # samples; one latent of CPC
 CROPS = ("random", "start")
@@ -45,7 +45,7 @@ def fit(waveform: np.ndarray, samples: int, start: float = 0.0) -> tuple[np.ndar
 
 
 def batches(corpus: Waveforms, rows: Sequence[int] | np.ndarray, *, batch_size: int, seconds: float, crop: str,
-            seed: int) -> Callable[[int], dict[str, np.ndarray]]:
+            seed: int) -> Input:
     """Batches of waveforms, read from the records when they are asked for; host memory holds no more than those.
 
     Args:
@@ -69,16 +69,19 @@ def batches(corpus: Waveforms, rows: Sequence[int] | np.ndarray, *, batch_size: 
     rows = np.asarray(rows)
     order = data.batches(len(rows), batch_size, seed)
 
-    def batch(step: int) -> dict[str, np.ndarray]:
+    def draw(step: int) -> dict[str, np.ndarray]:
         positions, valid = order(step)
-        chosen = rows[positions]
         places = np.random.default_rng((seed, step)).random(batch_size) if crop == "random" else np.zeros(batch_size)
-        made = [fit(corpus.waveform(int(u)), samples, place) for u, place in zip(chosen, places, strict=True)]
+        return {"index": rows[positions].astype(np.int32), "valid": valid, "place": places}
+
+    def read(drawn: Batch) -> dict[str, np.ndarray]:
+        made = [fit(corpus.waveform(int(u)), samples, place)
+                for u, place in zip(drawn["index"], drawn["place"], strict=True)]
         return {"waveform": np.stack([waveform for waveform, _ in made]),
                 "frames": np.array([frames for _, frames in made], np.int32),
-                "index": chosen.astype(np.int32), "valid": valid}
+                "index": drawn["index"], "valid": drawn["valid"]}
 
-    return batch
+    return Input(draw, read)
 
 
 def num_samples(seconds: float, name: str = "seconds") -> int:

@@ -7,11 +7,15 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sercl_jax import feed, parallel, train
+from sercl_jax import feed, parallel, train, waveforms
+from sercl_jax.encodings import Mixture
 from sercl_jax.errors import UserError
-from sercl_jax.methods import serugcl
+from sercl_jax.methods import cpc, serugcl, supcon
+from sercl_jax.methods.cpc_recipes import Recognition
+from sercl_jax.methods.schedules import Schedule
 from sercl_jax.models import serugcl as model
-from sercl_jax.types import Input
+from sercl_jax.models.recognizer import RecognizerSettings
+from sercl_jax.types import Frames, Input
 
 WAYS = [("yes", 1), ("no", 4), ("yes", 4), ("yes", 50)]
 
@@ -128,3 +132,53 @@ def test_what_is_automatic(monkeypatch):
     assert feed.Feed(larger, [Accelerator()], **knobs).select is None
     assert feed.Feed(larger, [Accelerator()], **{**knobs, "resident": "yes"}).select is toy.pick
     assert len(fed) == 2
+
+
+@pytest.fixture(scope="module")
+def frames():
+    counts = np.array([3, 9, 1, 6, 12])
+    values = np.random.default_rng(0).normal(size=(counts.sum(), 4)).astype(np.float32)
+    return Frames(values, np.concatenate([[0], np.cumsum(counts)]), ("a", "b", "c", "d"), 0.01, "key")
+
+
+def assert_same_batches(batch: Input, steps: int):
+    """What is selected on the device is what is read on the host, also from a part of what was drawn."""
+    for step in range(steps):
+        drawn = batch.draw(step)
+        read, selected = batch.read(drawn), jax.jit(batch.select)(batch.arrays, drawn)
+        assert read.keys() == selected.keys()
+        half = batch.read({name: values[:2] for name, values in drawn.items()})
+        for name, values in read.items():
+            np.testing.assert_array_equal(selected[name], values)
+            np.testing.assert_array_equal(half[name], values[:2])
+            assert selected[name].dtype == values.dtype
+
+
+def test_recognizer_batches_on_the_device(frames):
+    settings = RecognizerSettings(heads=1, head_dim=4, hidden=4)
+    recipe = Recognition(settings, Schedule(4, 3, (("learning_rate", 1e-3), ("name", "adam"))), seconds=0.1)
+    ratings = np.array([[1.0, np.nan, 2], [2, 3, 1], [3, 1, 4], [np.nan] * 3, [2, 2, 2]])
+    rows = np.array([0, 1, 2, 4])
+    stage = cpc.recognizer_stage(recipe, frames, cpc.Targets.of(ratings, rows), rows, rows, 0, {}, standardise=True)
+    assert stage.batch(0)["x"].shape == (4, 10, 4)
+    assert_same_batches(stage.batch, 3)
+
+
+def test_classifier_batches_on_the_device(frames):
+    stage = supcon.classifier_stage(Schedule(2, 2, (("learning_rate", 1e-3), ("name", "adam"))), 4, Mixture([frames]),
+                                    [4, 8], np.arange(5), np.array([0, 1, 0, 1, 1]), 2, None, 0, {})
+    assert {stage.batch(step)["x"].shape[1] for step in range(6)} == {4, 8}
+    assert_same_batches(stage.batch, 6)
+
+
+def test_processes_read_their_own_waveforms():
+    class Corpus:
+        def waveform(self, u):
+            return np.arange(500 * (u + 1), dtype=np.int16)
+
+    batch = waveforms.batches(Corpus(), np.arange(6), batch_size=4, seconds=0.05, crop="random", seed=0)
+    for step in range(3):
+        whole, drawn = batch(step), batch.draw(step)
+        for part in (slice(0, 2), slice(2, 4)):
+            for name, values in batch.read({key: x[part] for key, x in drawn.items()}).items():
+                np.testing.assert_array_equal(values, whole[name][part])

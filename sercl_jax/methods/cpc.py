@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from sercl_jax import data, losses, metrics, optim, parallel, waveforms
+from sercl_jax import data, losses, metrics, optim, parallel, resident, waveforms
 from sercl_jax.graphs import utterance_keys
 from sercl_jax.methods.cpc_recipes import Pretraining, Recognition
 from sercl_jax.models import cpc as model
 from sercl_jax.models.recognizer import Recognizer, RecognizerSettings
 from sercl_jax.padded import PaddedFrames
-from sercl_jax.types import Batch, Frames, Metrics, Stage, Variables
+from sercl_jax.types import Batch, Frames, Input, Metrics, Stage, Variables
 
 PREDICT_BATCH = 32
 HELD_OUT_MOST = 256  # utterances that follow a pre-training; more would only take time
@@ -169,10 +169,13 @@ def recognizer_stage(recipe: Recognition, frames: Frames, targets: Targets, trai
     mean, scale = padded.statistics(train) if standardise else (np.zeros(padded.width), np.ones(padded.width))
     statistics = {"mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
 
-    def batch(step: int) -> dict[str, np.ndarray]:
+    def draw(step: int) -> dict[str, np.ndarray]:
         positions, whole = order(step)
         rows = train[positions]
-        return {**padded.batch(rows), **targets.batch(rows), "index": rows.astype(np.int32), "valid": whole}
+        return {"mask": padded.mask(rows), **targets.batch(rows), "index": rows.astype(np.int32), "valid": whole}
+
+    def read(drawn: Batch) -> dict[str, Any]:
+        return {**drawn, **padded.batch(drawn["index"])}
 
     def init(key: jax.Array, first: Batch) -> dict[str, Any]:
         return {**recognizer.init(key, first["x"][:1], first["mask"][:1], None), "statistics": statistics}
@@ -180,10 +183,15 @@ def recognizer_stage(recipe: Recognition, frames: Frames, targets: Targets, trai
     def validate(variables: Variables) -> float:
         return agreement(targets, valid, recognize(recipe, variables, frames, targets, valid))
 
-    return Stage(name="recognizer", steps=steps, steps_per_epoch=per_epoch, batch=batch, init=init,
+    return Stage(name="recognizer", steps=steps, steps_per_epoch=per_epoch, init=init,
+                 batch=Input(draw, read, _recognizer_batch, resident.arrays(frames)),
                  loss=recognizer_loss(recipe.settings), optimizer=optim.make(steps=steps, **dict(schedule.optimizer)),
                  validate=validate, validate_every=per_epoch,
                  settings={**settings, "recognition": asdict(recipe), "standardise": standardise})
+
+
+def _recognizer_batch(lying: Mapping[str, Any], drawn: Batch) -> dict[str, Any]:
+    return {**drawn, "x": resident.padded(lying, drawn["index"], drawn["mask"])}
 
 
 def recognize(recipe: Recognition, variables: Variables, frames: Frames, targets: Targets,
@@ -257,13 +265,12 @@ def joint_stage(recipe: Recognition, cpc: model.CpcSettings, crop: str, corpus: 
     """
     schedule = recipe.schedule
     per_epoch, steps = schedule.steps(len(train))
-    draw = waveforms.batches(corpus, train, batch_size=schedule.batch_size, seconds=recipe.seconds, crop=crop,
-                             seed=seed)
+    waves = waveforms.batches(corpus, train, batch_size=schedule.batch_size, seconds=recipe.seconds, crop=crop,
+                              seed=seed)
     recognizer = Recognizer(recipe.settings)
 
-    def batch(step: int) -> dict[str, np.ndarray]:
-        drawn = draw(step)
-        return {**drawn, **targets.batch(drawn["index"])}
+    def read(drawn: Batch) -> dict[str, Any]:
+        return {**waves.read(drawn), **targets.batch(drawn["index"])}
 
     def init(key: jax.Array, first: Batch) -> dict[str, Any]:
         network = model.initializer(cpc)(key, first) if start is None else start
@@ -274,7 +281,7 @@ def joint_stage(recipe: Recognition, cpc: model.CpcSettings, crop: str, corpus: 
     def validate(variables: Variables) -> float:
         return agreement(targets, valid, recognize_jointly(recipe, cpc, variables, corpus, targets, valid))
 
-    return Stage(name="joint", steps=steps, steps_per_epoch=per_epoch, batch=batch, init=init,
+    return Stage(name="joint", steps=steps, steps_per_epoch=per_epoch, batch=Input(waves.draw, read), init=init,
                  loss=joint_loss(cpc, recipe.settings, recipe.cpc_weight),
                  optimizer=optim.make(steps=steps, **dict(schedule.optimizer)), validate=validate,
                  validate_every=per_epoch,

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sercl_jax import bucketed, encodings, optim, pair_losses, parallel
+from sercl_jax import bucketed, encodings, optim, pair_losses, parallel, resident
 from sercl_jax.encoders import Encoder, Params
 from sercl_jax.encodings import Mixture
 from sercl_jax.graphs import utterance_keys
@@ -20,7 +20,7 @@ from sercl_jax.methods.schedules import Schedule
 from sercl_jax.methods.supcon_recipes import Contrast, FineTuning, Recipe
 from sercl_jax.models.attentive import AttentivePooling, Classifier
 from sercl_jax.sampling import EmotionPairs, EpochBatches
-from sercl_jax.types import Batch, Metrics, Stage, Variables
+from sercl_jax.types import Batch, Input, Metrics, Stage, Variables
 
 PREDICT_BATCH = 32
 _CUTS = 0x5eed  # tells the draws of cuts from those of the batches
@@ -70,15 +70,16 @@ def contrastive_stage(recipe: Recipe, rate: float, encoder: Encoder, start: Para
     pairs = EmotionPairs([labels[c][train[c]] for c in learns], tuning.schedule.batch_size, seed,
                          halves=recipe.halves)
     places = [mixture.first[c] + train[c] for c in learns]
-    draw = _cutter(mixture, encoder, tuning.seconds, seed)
+    cut = _cutter(mixture, encoder, tuning.seconds, seed)
 
-    def batch(step: int) -> dict[str, np.ndarray]:
+    def draw(step: int) -> dict[str, np.ndarray]:
         drawn = pairs(step)
         rows = np.array([places[c][i] for c, i in zip(drawn.corpus, drawn.row, strict=True)], np.int32)
-        return {**draw(step, rows), "positive": drawn.positive, "half": drawn.half}
+        return {**cut(step, rows), "positive": drawn.positive, "half": drawn.half}
 
     per_epoch, steps = tuning.schedule.steps(sum(map(len, train)))
-    return Stage(name="contrastive", steps=steps, steps_per_epoch=per_epoch, batch=batch,
+    return Stage(name="contrastive", steps=steps, steps_per_epoch=per_epoch,
+                 batch=Input(draw, functools.partial(_read, mixture)),
                  init=_initializer(encoder, start), loss=contrastive_loss(encoder, recipe.contrast),
                  optimizer=_optimizer(tuning, rate, steps),
                  settings={**settings, "contrast": asdict(recipe.contrast), "halves": recipe.halves, "rate": rate,
@@ -103,16 +104,22 @@ def _heads(key: jax.Array, h: jax.Array, mask: Any, heads: Mapping[str, Any]) ->
 
 def _cutter(mixture: Mixture, encoder: Encoder, seconds: float,
             seed: int) -> Callable[[int, np.ndarray], dict[str, np.ndarray]]:
-    """(step, rows) -> "x", "mask" and "index": as short a batch as holds them, cut at places drawn for the step."""
+    """(step, rows) -> "mask", as short as holds them, "index", and "place", drawn for the step, where to cut."""
     most = encoder.frames(round(seconds * 16_000))
     allowed = [n for n in encodings.lengths(encoder) if n < most] + [most]
 
     def draw(step: int, rows: np.ndarray) -> dict[str, np.ndarray]:
         length = bucketed.length(int(mixture.counts[rows].max()), allowed)
         places = np.random.default_rng((seed, step, _CUTS)).random(len(rows))
-        return {**mixture.padded(rows, length, places), "index": np.asarray(rows, np.int32)}
+        return {"mask": mixture.mask(rows, length), "index": np.asarray(rows, np.int32), "place": places}
 
     return draw
+
+
+def _read(mixture: Mixture, drawn: Batch) -> dict[str, Any]:
+    """What was drawn with a cutter, with "x"."""
+    made = mixture.padded(drawn["index"], drawn["mask"].shape[1], drawn["place"])
+    return {**{name: values for name, values in drawn.items() if name != "place"}, **made}
 
 
 def _optimizer(tuning: FineTuning, rate: float, steps: int) -> Any:
@@ -166,16 +173,17 @@ def finetune_stage(recipe: Recipe, rate: float, encoder: Encoder, start: Params,
       recipe, rate, encoder, start, mixture, seed, settings: as in `contrastive_stage`.
     """
     tuning = recipe.finetune
-    draw = _cutter(mixture, encoder, tuning.seconds, seed)
+    cut = _cutter(mixture, encoder, tuning.seconds, seed)
     order = EpochBatches(mixture.counts[rows], tuning.schedule.batch_size, seed)
 
-    def batch(step: int) -> dict[str, np.ndarray]:
+    def draw(step: int) -> dict[str, np.ndarray]:
         positions, valid = order(step)
         chosen = rows[positions]
-        return {**draw(step, chosen), "class": numbers[chosen].astype(np.int32), "valid": valid}
+        return {**cut(step, chosen), "class": numbers[chosen].astype(np.int32), "valid": valid}
 
     steps = order.steps_per_epoch * tuning.schedule.epochs
-    return Stage(name="finetune", steps=steps, steps_per_epoch=order.steps_per_epoch, batch=batch,
+    return Stage(name="finetune", steps=steps, steps_per_epoch=order.steps_per_epoch,
+                 batch=Input(draw, functools.partial(_read, mixture)),
                  init=_initializer(encoder, start, classifier=Classifier(classes, recipe.hidden)),
                  loss=finetune_loss(encoder, recipe.hidden, classes), optimizer=_optimizer(tuning, rate, steps),
                  settings={**settings, "hidden": recipe.hidden, "rate": rate, "tuning": asdict(tuning),
@@ -201,11 +209,16 @@ def classifier_stage(schedule: Schedule, hidden: int, mixture: Mixture, lengths:
     """
     order = EpochBatches(mixture.counts[rows], schedule.batch_size, seed)
 
-    def batch(step: int) -> dict[str, np.ndarray]:
+    def draw(step: int) -> dict[str, np.ndarray]:
         positions, valid = order(step)
-        chosen = rows[positions]
+        chosen = rows[positions].astype(np.int32)
         length = bucketed.length(int(mixture.counts[chosen].max()), lengths)
-        return {**mixture.padded(chosen, length), "class": numbers[chosen].astype(np.int32), "valid": valid}
+        return {"row": chosen, "mask": mixture.mask(chosen, length), "class": numbers[chosen].astype(np.int32),
+                "valid": valid}
+
+    def read(drawn: Batch) -> dict[str, Any]:
+        made = mixture.padded(drawn["row"], drawn["mask"].shape[1])
+        return {**made, "class": drawn["class"], "valid": drawn["valid"]}
 
     def init(key: jax.Array, first: Batch) -> dict[str, Any]:
         made = _heads(key, jnp.asarray(first["x"][:1]), first["mask"][:1],
@@ -213,9 +226,16 @@ def classifier_stage(schedule: Schedule, hidden: int, mixture: Mixture, lengths:
         return {"params": made if pooling is None else {**made, "pooling": pooling}}
 
     steps = order.steps_per_epoch * schedule.epochs
-    return Stage(name="classifier", steps=steps, steps_per_epoch=order.steps_per_epoch, batch=batch, init=init,
+    return Stage(name="classifier", steps=steps, steps_per_epoch=order.steps_per_epoch, init=init,
+                 batch=Input(draw, read, _classifier_batch,
+                             resident.arrays(mixture.parts[0]) if len(mixture.parts) == 1 else None),
                  loss=classifier_loss(hidden, classes), optimizer=optim.make(steps=steps, **dict(schedule.optimizer)),
                  settings={**settings, "hidden": hidden, "schedule": asdict(schedule)})
+
+
+def _classifier_batch(lying: Mapping[str, Any], drawn: Batch) -> dict[str, Any]:
+    kept = {name: drawn[name] for name in ("mask", "class", "valid")}
+    return {**kept, "x": resident.padded(lying, drawn["row"], drawn["mask"])}
 
 
 def classify(mixture: Mixture, lengths: Sequence[int], rows: np.ndarray, params: Params, hidden: int,
