@@ -54,6 +54,13 @@ def extract(corpus: features.Corpus, kind: str, processes: int) -> tuple[float, 
         return time.perf_counter() - start, np.array(found.values)
 
 
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's r; 1 for equal constants, 0 if only one is constant."""
+    if a.std() == 0 or b.std() == 0:
+        return float(np.array_equal(a, b))
+    return float(np.corrcoef(a.astype(np.float64), b.astype(np.float64))[0, 1])
+
+
 def agreement(values: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Pearson's r of each descriptor with openSMILE's, by side."""
     return {kind: {name: correlation(values[kind][:, k], values[PEER][:, k])

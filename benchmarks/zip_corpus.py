@@ -55,13 +55,6 @@ class Part:
         return self._corpus.waveform(self._rows[u])
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's r; 1 for equal constants, 0 if only one is constant."""
-    if a.std() == 0 or b.std() == 0:
-        return float(np.array_equal(a, b))
-    return float(np.corrcoef(a.astype(np.float64), b.astype(np.float64))[0, 1])
-
-
 def load_corpus(corpus_zip: Path | None) -> features.Corpus:
     """The zip's files, or the demo corpus, whose records are built if missing."""
     if corpus_zip is not None:
@@ -70,17 +63,3 @@ def load_corpus(corpus_zip: Path | None) -> features.Corpus:
 
     cache = Path(os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser().resolve()
     return corpora.load("demo", cache_dir=cache)
-
-
-class Part:
-    """Some of a corpus's utterances."""
-
-    def __init__(self, corpus: features.Corpus, rows: list[int]):
-        self.name, self.key, self._corpus, self._rows = corpus.name, corpus.key, corpus, rows
-        self.utterances = tuple(corpus.utterances[u] for u in rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def waveform(self, u: int) -> np.ndarray:
-        return self._corpus.waveform(self._rows[u])

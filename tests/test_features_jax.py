@@ -1,12 +1,16 @@
 """The device's IS10 descriptors against the NumPy ones and openSMILE, whatever the padding and the other rows."""
 
 import importlib.util
+import io
+import zipfile
+from pathlib import Path
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soundfile
 from test_features_opensmile import MADE, RATE
 from test_features_pitch import pulses
 
@@ -69,6 +73,17 @@ def test_pulses_are_described_as_by_opensmile(describe):
         reference = features.describe(signal, "is10")
         assert (reference[:, 35:38] > 0).mean() > 0.4  # there is jitter and shimmer to compare
         assert_same(ours, reference)
+
+
+@needs_opensmile
+def test_real_speech_is_described_as_by_opensmile(describe, shared_corpora: Path):
+    with zipfile.ZipFile(shared_corpora / "emodb-download.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".wav"))[::535 // ROWS][:ROWS]
+        signals = [soundfile.read(io.BytesIO(archive.read(name)), dtype="int16")[0][:SAMPLES] for name in names]
+    ours, theirs = (np.concatenate(part) for part in (
+        describe(signals), [features.describe(signal, "is10") for signal in signals]))
+    for k, name in enumerate(features.feature_names("is10")):
+        assert np.corrcoef(ours[:, k], theirs[:, k])[0, 1] > 0.9999, name
 
 
 @pytest.mark.parametrize("group", [(0, 1, 159, 399, 400, 559, 560, 959), (960, 1119, 1120, 1121, 1280, 4000, 23_999)])
