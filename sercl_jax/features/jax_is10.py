@@ -1,7 +1,13 @@
 """The IS10 low-level descriptors and their deltas on the device: raw audio in, 76 values per 10 ms frame out.
 
-Pure functions with fixed shapes, to be jitted, mapped or built into a model's input. All in single precision;
-`is10` is the same in NumPy and double precision.
+Pure functions with fixed shapes, to be jitted, mapped or built into a model's input; `is10` is the same in NumPy
+and double precision. Agreement with openSMILE's IS10: `python -m benchmarks.features --agreement`.
+
+Single precision suffices everywhere but in two places. Products of matrices need all of it (`jax_frames.dot`), and
+the score that decides whether a glottal period counts needs more (`jax_exact`).
+
+A frame costs about 0.8 MFLOP: 526 kFLOP for the sub-harmonic sum, 162 for line spectral frequencies, 17 for mel
+bands, 70 for its two FFTs. Each glottal period adds about 70 kFLOP at usual pitches, 200 below 84 Hz.
 """
 
 import jax

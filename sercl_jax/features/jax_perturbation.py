@@ -61,23 +61,30 @@ def _stop(frame: jax.Array, position: jax.Array, longest: jax.Array) -> jax.Arra
     return end - 2 * longest - 1
 
 
-def _accept(sums: _Sums, lanes: _Lanes, match: jax_periods.Match, accepted: jax.Array) -> tuple[
-        _Sums, jax.Array, jax.Array]:
-    """The sums, the last period and the last difference with another period taken in where `accepted`."""
-    one = accepted.astype(jnp.float32)
-    again = jnp.where(lanes.period > 0, one, 0)
+def _taken_in(lanes: _Lanes, match: jax_periods.Match, found: jax.Array) -> _Lanes:
+    """Lanes whose sums, last period and last difference have the period that was found, where it is accepted.
+
+    As in openSMILE, a frame's worst match so far is left out, where a match compares as itself rounded to single.
+    """
+    sums = lanes.sums
+    lowest = jnp.where(found, jnp.minimum(sums.lowest, match.score.high), sums.lowest)
+    better = (match.score.high > lowest) | ((match.score.high == lowest) & (match.score.low > 0))
+    accepted = found & better
+    again, third = accepted & (lanes.period > 0), accepted & (lanes.period > 0) & (lanes.difference > 0)
     difference = jnp.abs(lanes.period - match.period)
-    third = jnp.where(lanes.difference > 0, again, 0)
-    period = jnp.where(accepted, match.period, 0)
     first, second = match.amplitudes
-    new = _Sums(
-        sums.periods + one, sums.length + period, sums.differences + again,
-        sums.difference + jnp.where(again > 0, difference, 0), sums.seconds + third,
-        sums.second + jnp.where(third > 0, jnp.abs(lanes.difference - difference), 0),
-        sums.amplitude + jnp.where(accepted, (first + second) / 2, 0),
-        sums.amplitude_change + jnp.where(accepted, jnp.abs(first - second), 0), sums.lowest)
-    return (new, jnp.where(accepted, match.period, lanes.period),
-            jnp.where(again > 0, difference, lanes.difference))
+
+    def plus(total: jax.Array, value: jax.Array | float, where: jax.Array) -> jax.Array:
+        return total + jnp.where(where, value, 0)
+
+    sums = _Sums(plus(sums.periods, 1, accepted), plus(sums.length, match.period, accepted),
+                 plus(sums.differences, 1, again), plus(sums.difference, difference, again),
+                 plus(sums.seconds, 1, third),
+                 plus(sums.second, jnp.abs(lanes.difference - difference), third),
+                 plus(sums.amplitude, (first + second) / 2, accepted),
+                 plus(sums.amplitude_change, jnp.abs(first - second), accepted), lowest)
+    return lanes._replace(sums=sums, period=jnp.where(accepted, match.period, lanes.period),
+                          difference=jnp.where(again, difference, lanes.difference))
 
 
 def _longest_first(voiced: jax.Array, lanes: int) -> jax.Array:
@@ -135,33 +142,23 @@ def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
             lambda limit=limit: jax_periods.best_match(flat, off, lanes.begin, shortest, longest, limit=limit)
             for limit in _LIMITS])
         running = active & (lanes.begin < lanes.stop)
-        found = running & match.found
-        lowest = jnp.where(found, jnp.minimum(lanes.sums.lowest, match.score.high), lanes.sums.lowest)
-        better = (match.score.high > lowest) | ((match.score.high == lowest) & (match.score.low > 0))
-        sums, period, difference = _accept(lanes.sums, lanes, match, found & better)
-        sums = sums._replace(lowest=lowest)
+        lanes = _taken_in(lanes, match, running & match.found)
         advance = jnp.where(match.found, match.length, jnp.round(expected[lanes.frame]).astype(jnp.int32))
         begin = jnp.where(running, lanes.begin + advance, lanes.begin)
         position = jnp.where(running & (begin < (lanes.frame + 2) * HOP - 1), begin, lanes.position)
 
         done = active & (begin >= lanes.stop)
-        result, held = _values(sums, lanes.held)
+        result, held = _values(lanes.sums, lanes.held)
         values = values.at[jnp.where(done, lanes.frame, total)].set(result, mode="drop")
-        ended = done & ~(contour[lanes.frame + done] > 0)
+        ended = done & ~(contour[lanes.frame + done] > 0)  # the stretch, too
         rank = jnp.cumsum(ended.astype(jnp.int32))
         frame = jnp.where(ended, jobs[jnp.where(ended, taken + rank - 1, 0)], lanes.frame + done)
         position = jnp.where(ended, (frame + 1) * HOP, position)
-
-        def fresh(new: jax.Array, old: jax.Array) -> jax.Array:
-            return jnp.where(ended, new, old)
-
-        sums = jax.tree.map(lambda none, kept: jnp.where(done, none, kept), _none(count), sums)
-        following = _Lanes(frame, position, jnp.where(done, position, begin),
-                           jnp.where(done, entered(frame, position), lanes.stop),
-                           fresh(jnp.zeros(count), period), fresh(jnp.zeros(count), difference),
-                           jnp.where(ended[:, None], 0, held), sums)
-        held_back = jnp.where(done[:, None], following.held, lanes.held)
-        return following._replace(held=held_back), taken + rank[-1], values
+        sums = jax.tree.map(lambda none, kept: jnp.where(done, none, kept), _none(count), lanes.sums)
+        held = jnp.where(ended[:, None], 0, jnp.where(done[:, None], held, lanes.held))
+        return _Lanes(frame, position, jnp.where(done, position, begin),
+                      jnp.where(done, entered(frame, position), lanes.stop), jnp.where(ended, 0, lanes.period),
+                      jnp.where(ended, 0, lanes.difference), held, sums), taken + rank[-1], values
 
     frame = jobs[:count]
     position = (frame + 1) * HOP
