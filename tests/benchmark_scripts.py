@@ -12,11 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+# Figures of no use come sooner from programs that are hardly optimised.
+QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+
+def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m ...` from the repository, on one device."""
-    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | environment
-    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=env, capture_output=True, text=True,
-                          timeout=300, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | QUICK | environment
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=env, input=stdin, capture_output=True,
+                          text=True, timeout=300, check=False)
 
 
 def without(folder: Path, *packages: str) -> dict[str, str]:

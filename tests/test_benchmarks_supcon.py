@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from benchmarks import stepping, supcon, supcon_ours
 from sercl_jax.errors import UserError
 from sercl_jax.models.speech_config import NAMED
-from tests.benchmark_scripts import ROOT, check_step, run, without
+from tests.benchmark_scripts import check_step, run, without
 
 
 def test_json_contract_without_torch(tmp_path: Path) -> None:
@@ -36,8 +35,7 @@ def test_json_contract_without_torch(tmp_path: Path) -> None:
 def test_reference_for_the_peer(tmp_path: Path) -> None:
     """What the peer must reproduce: weights that transformers reads, and a loss and gradient that belong to them."""
     question = json.dumps({"model": "tiny", "dropout": True, "device": "cpu", "folder": str(tmp_path)})
-    side = subprocess.run([sys.executable, "-m", "benchmarks.pairs", ".supcon_ours:write_reference"], cwd=ROOT,
-                          input=question + "\n", capture_output=True, text=True, timeout=300, check=False)
+    side = run("benchmarks.pairs", ".supcon_ours:write_reference", stdin=question + "\n")
     assert json.loads(side.stdout) == {"answer": None}, side.stderr
     config = json.loads((tmp_path / "encoder" / "config.json").read_text())
     assert config["model_type"] == "wavlm"
