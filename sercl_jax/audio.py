@@ -160,15 +160,6 @@ def trimmed(samples: int, leading: int, trailing: int) -> tuple[int, int]:
     return min(leading, samples - length), length
 
 
-def seconds(source: Path) -> float:
-    """The length of an audio file by its header, without decoding it; 0 if it cannot be read, or does not tell."""
-    try:
-        info = soundfile.info(source)
-    except (soundfile.SoundFileError, OSError):
-        return 0.0  # `decode` will say what is wrong with it
-    return float(info.duration) if info.frames < _UNKNOWN_LENGTH else 0.0
-
-
 def _name(source: Path | bytes, name: str | None) -> str:
     return str(source) if name is None and isinstance(source, Path) else name or "audio"
 

@@ -172,8 +172,8 @@ def _table(config: ConfigDict, block: str | None, done: Done) -> report.Table:
 
 
 def _tested(config: ConfigDict, row: ConfigDict) -> str:
-    """The corpus that a row tests."""
-    if "corpora" not in config:
+    """The corpus that a row tests, or those that are joined."""
+    if "target" not in config:
         return config.data.corpus
     return config.corpora[row.change.target if "target" in row.change else config.target].corpus
 

@@ -8,9 +8,7 @@ import numpy as np
 from sercl_jax import audio
 from sercl_jax.corpora import archives
 from sercl_jax.corpora.archives import Entry
-from sercl_jax.types import SAMPLE_RATE, Utterance
-
-_FLAC_RATIO = 2  # samples take about twice what FLAC makes of speech
+from sercl_jax.types import Utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +56,3 @@ class Source:
         if self.member is not None:
             content = archives.read(path, self.member, self.offset, self.size)
         return audio.decode(content, name=str(self), start=self.start, end=self.end)
-
-    def estimated_bytes(self) -> int:
-        """How large its record will be, by the file's header; by its size, if it is in an archive."""
-        if self.member is not None:
-            return self.size * (_FLAC_RATIO if self.member.lower().endswith(".flac") else 1)
-        if self.utterance.num_samples or not self.file:
-            return 2 * self.utterance.num_samples
-        length = audio.seconds(Path(self.file))
-        start, end = self.start or 0.0, length if self.end is None else self.end
-        return int(2 * SAMPLE_RATE * max(0.0, min(end, length) - start))
