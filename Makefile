@@ -29,12 +29,14 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	mkdir -p $(BENCHDIR)
-	$(BIN)/python -m benchmarks.serugcl --peer torch --json $(BENCHDIR)/serugcl.json
-	$(BIN)/python -m benchmarks.cpc --peer torch --json $(BENCHDIR)/cpc.json
-	$(BIN)/python -m benchmarks.supcon --peer torch --json $(BENCHDIR)/supcon.json
+	$(BIN)/python -m benchmarks.serugcl --peer torch --json $(BENCHDIR)/serugcl.json --profile $(BENCHDIR)/profile/serugcl
+	$(BIN)/python -m benchmarks.cpc --peer torch --json $(BENCHDIR)/cpc.json --profile $(BENCHDIR)/profile/cpc
+	$(BIN)/python -m benchmarks.supcon --peer torch --json $(BENCHDIR)/supcon.json --profile $(BENCHDIR)/profile/supcon
 	$(BIN)/python -m benchmarks.input --json $(BENCHDIR)/input.json
+	$(BIN)/python -m benchmarks.memory --json $(BENCHDIR)/memory.json
 	$(BIN)/python -m benchmarks.features --json $(BENCHDIR)/features.json
 	$(BIN)/python -m benchmarks.build --json $(BENCHDIR)/build.json
+	$(BIN)/python -m benchmarks.summary $(BENCHDIR) --markdown $(BENCHDIR)/summary.md --plot $(BENCHDIR)/roofline.png
 
 parity: $(VENV)/.parity
 	$(BIN)/python tests/parity.py

@@ -35,7 +35,7 @@ class TorchStep:
         self._cuda = batches[0].device.type == "cuda"
         # A step may need gradients in its input on the way; the last pass does not.
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        self._loss = float("nan")
+        self._last_loss = float("nan")
         start = time.perf_counter()
         for repeat in range(warm_up):
             self(repeat)
@@ -49,7 +49,7 @@ class TorchStep:
         self._optimizer.step()
         if self._cuda:
             torch.cuda.synchronize()
-        self._loss = float(loss.detach())
+        self._last_loss = float(loss.detach())
 
     def facts(self) -> dict[str, Any]:
         """For the JSON."""
@@ -57,7 +57,7 @@ class TorchStep:
         device = {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if self._cuda else {}
         imported = self._facts["imported"]
         return {**{name: value for name, value in self._facts.items() if name != "imported"}, **device,
-                "warm_up_seconds": self._warm_up_seconds, "loss": self._loss,
+                "warm_up_seconds": self._warm_up_seconds, "loss": self._last_loss,
                 "memory": our_step.process_memory(imported, on_device)}
 
 
