@@ -1,6 +1,6 @@
 """Line spectral frequencies on the device: no eigenvalue routine, nothing but sums, products and an arc cosine.
 
-Single precision suffices: on speech the eight are within 3e-4 rad of double precision's but for a frame in thousands.
+Single precision suffices: on speech, the eight are within 1e-3 rad of double precision's in 997 frames of 1000.
 """
 
 from functools import lru_cache
