@@ -154,9 +154,9 @@ def bytes_from_main(make: Callable[[], bytes]) -> bytes:
 
     def size() -> np.ndarray:
         made.append(make())
-        return np.int64(len(made[0]))
+        return np.array(len(made[0]), np.int64)
 
-    count = int(from_main(size, np.int64(0)))
+    count = int(from_main(size, np.array(0, np.int64)))
     return bytes(from_main(lambda: np.frombuffer(made[0], np.uint8), np.zeros(count, np.uint8)))
 
 
@@ -166,6 +166,7 @@ _LONG = 30 * 24 * 3600 * 1000  # milliseconds; a process that dies meanwhile end
 
 def _meet() -> None:
     """Waits for the other processes, however long: collectives give up after minutes, and burn a GPU meanwhile."""
+    assert global_state.client is not None, "only several processes meet"
     global_state.client.wait_at_barrier(f"sercl_jax/{next(_MEETINGS)}", _LONG)
 
 
