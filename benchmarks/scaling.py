@@ -5,14 +5,14 @@
 
 The batch stays the same while the devices multiply, and the loss after the last step is compared with that of one.
 
-Devices: one process pretends to have N devices (`--xla_force_host_platform_device_count`). They share its cores, all of
-which one device already uses: a step cannot get faster. What it takes longer than with one device is the cost of
+Devices: one process pretends to have N devices (`--xla_force_host_platform_device_count`). They share its cores, all
+of which one device already uses: a step cannot get faster. What it takes longer than with one device is the cost of
 partition and collectives; nothing about real accelerators follows from it.
 
-Processes: N processes join on loopback through `jax.distributed`, as hosts do, each reads its own rows, and each is held
-on one core (the i-th on core i modulo the cores there are). Up to the number of cores each brings a core of its own, so
-that speed-ups over one process are real; beyond it they share, and only the overhead shows. The link is memory, faster
-and sooner there than any network.
+Processes: N processes join on loopback through `jax.distributed`, as hosts do, each reads its own rows, and each is
+held on one core (the i-th on core i modulo the cores there are). Up to the number of cores each brings a core of its
+own, so that speed-ups over one process are real; beyond it they share, and only the overhead shows. The link is
+memory, faster than any network.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in arguments.methods:
         for count in arguments.counts:
             if sizes[name]["batch"] % count:
-                raise UserError(f"--counts: {name} has batches of {sizes[name]['batch']}, which {count} cannot share.")
+                raise UserError(f"--counts: {name} has batches of {sizes[name]['batch']}; {count} cannot share them.")
     return arguments
 
 
@@ -102,9 +102,9 @@ def _measure(name: str, size: dict[str, int], way: str, count: int, arguments: a
 
 
 def _run(settings: Sequence[dict[str, Any]], environments: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
-    root = str(Path(__file__).resolve().parents[__name__.count(".")])
+    package = __spec__.parent if __spec__ else "benchmarks"
+    root = str(Path(__file__).resolve().parents[package.count(".") + 1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    package = __name__.rpartition(".")[0]
     started = [subprocess.Popen([sys.executable, "-m", f"{package}.scaling_worker", json.dumps(one)], text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 env=os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"} | more)
@@ -132,9 +132,9 @@ def table(result: dict[str, Any]) -> str:
                 allowed = min(row["count"], result["cores"]) if way == "processes" else 1
                 lines.append(f"| {name} | {way} | {row['count']} | {1e3 * row['step_seconds']['median']:.3g} | "
                              f"{faster:.2f} | {100 * faster / allowed:.0f} % | {row['loss'] - one['loss']:.1e} |")
-    lines += ["", f"{result['cores']} cores. Forced host devices share all cores, which one device uses alone, too: at "
-              "best a step takes as long. Each process has one core; beyond the number of cores they share. Neither "
-              "says what accelerators or networks do; see SCALING.md for that."]
+    lines += ["", f"{result['cores']} cores. Forced host devices share all cores, which one device uses alone, too: "
+              "at best a step takes as long. Each process has one core; beyond the number of cores they share. "
+              "Neither says what accelerators or networks do; see SCALING.md for that."]
     return "\n".join(lines) + "\n"
 
 
