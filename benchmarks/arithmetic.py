@@ -13,8 +13,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sercl_jax import files
+
+if TYPE_CHECKING:
+    from sercl_jax.models.speech_config import SpeechConfig
 
 BYTES = 4  # float32, of parameters, gradients and what is gathered
 EFFICIENCY = 0.9  # below it a method no longer scales
@@ -113,7 +117,7 @@ def methods() -> tuple[Method, ...]:
                2, 3 * 2 * speech.hidden_size, 10.0, 0.4))
 
 
-def _speech_parameters(config: object) -> object:
+def _speech_parameters(config: "SpeechConfig") -> Any:
     import jax
     import jax.numpy as jnp
 

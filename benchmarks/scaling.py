@@ -102,7 +102,7 @@ def _measure(name: str, size: dict[str, int], way: str, count: int, arguments: a
 
 
 def _run(settings: Sequence[dict[str, Any]], environments: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
-    package = __spec__.parent if __spec__ else "benchmarks"
+    package = __package__ or "benchmarks"
     root = str(Path(__file__).resolve().parents[package.count(".") + 1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     started = [subprocess.Popen([sys.executable, "-m", f"{package}.scaling_worker", json.dumps(one)], text=True,

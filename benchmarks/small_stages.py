@@ -1,5 +1,6 @@
 """Stages of each method on random data in memory, for what is measured of the training loop itself."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,9 @@ def make(kind: str, size: dict[str, int]) -> "Stage":
       kind: one of `KINDS`.
       size: see `SIZES`.
     """
-    return {"serugcl": _serugcl, "recognizer": _recognizer, "cpc": _cpc, "supcon": _supcon}[kind](**size)
+    makers: dict[str, Callable[..., Stage]] = {"serugcl": _serugcl, "recognizer": _recognizer, "cpc": _cpc,
+                                               "supcon": _supcon}
+    return makers[kind](**size)
 
 
 def _schedule(batch: int) -> Any:

@@ -7,6 +7,10 @@ import socket
 import numpy as np
 import pytest
 import toy
+from small_corpus import command, finish, start, write
+
+from sercl_jax import parallel
+from sercl_jax.errors import UserError
 
 KNOBS = {"steps": 48, "checkpoint_every": 4, "log_every": 4}
 
@@ -82,3 +86,26 @@ def test_two_processes_are_one(tmp_path, resident):
 def test_a_process_that_hangs_is_given_up(tmp_path):
     """Its connections stay open, so only its missing signs of life can tell."""
     assert_clear(hurt(spawn(tmp_path, 2, heartbeat=5), victim=1, step=15, sign=signal.SIGSTOP))
+
+
+def test_the_command_line_in_two_processes(tmp_path, monkeypatch):
+    """One workdir, written by process 0 alone; a run on one process later finds it finished."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    where = address()
+    run = command(write(tmp_path / "corpus"), tmp_path / "cache", tmp_path / "run", "--config.eval.report=False",
+                  "--config.eval.probes=False", "--config.eval.untrained=False", "--config.final_model=False")
+    joined = [[*run, f"--coordinator={where}", "--num_processes=2", f"--process_id={i}"] for i in range(2)]
+    processes = [start(arguments, tmp_path / f"log{i}") for i, arguments in enumerate(joined)]
+    for i, process in enumerate(processes):
+        finish(process, tmp_path / f"log{i}")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["protocol"]["name"] == "loso"
+    assert "SERUGCL" in (tmp_path / "log0").read_text()
+    assert "SERUGCL" not in (tmp_path / "log1").read_text(), "one of them tells"
+    finish(start(run, tmp_path / "again"), tmp_path / "again")
+    assert "is finished" in (tmp_path / "again").read_text()
+
+
+def test_numbers_need_an_address():
+    with pytest.raises(UserError, match="also need coordinator=HOST:PORT"):
+        parallel.initialize(None, 2, 0)
