@@ -9,8 +9,8 @@ results and workspace take. Compiled for a CPU it is an estimate of what an acce
 made there; on one, it is that device's own. What the process keeps besides (two more batches that wait on the device,
 the CUDA context, fragments) is not in it: leave a tenth free.
 
-The analysis is nearly a line in the batch, so few compilations find it: a line through two points, its proposal, and
-another where the line was wrong. `remat` computes activations anew in the backward pass: for SupCon it is
+The analysis is nearly a line in the batch, so few compilations find it, to a few per cent: a line through two points,
+its proposal, and others where it was wrong. `remat` computes activations anew in the backward pass: for SupCon it is
 `--config.encoder.remat`, layer by layer; SERUGCL and CPC have no such knob, and their figures are of `jax.checkpoint`
 around the whole loss that keeps nothing but matrix products: what a knob could bring.
 
@@ -20,6 +20,7 @@ made of as many, as in training.
 
 import argparse
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -72,6 +73,7 @@ def largest(size: Callable[[int], int], limit: float, known: dict[int, int], mul
       known: sizes by batch, at least two; what is found out is added.
       multiple: of which the batch must be a multiple.
     """
+    width = math.inf
     for _ in range(TRIES):
         fits = sorted(b for b in known if known[b] <= limit)
         exceeds = sorted(b for b in known if known[b] > limit)
@@ -81,7 +83,11 @@ def largest(size: Callable[[int], int], limit: float, known: dict[int, int], mul
         low, high = max(fits, default=0), min(exceeds, default=GROWTH * max(known) + multiple)
         if high - low <= multiple or (fits and known[low] + multiple * slope > limit):
             break
-        guess = int((a + (limit - known[a]) / slope) // multiple * multiple) if slope > 0 else high
+        if fits and exceeds and high - low > width / 2:  # so bent that the line gets on slowly
+            guess = (low + high) // 2 // multiple * multiple
+        else:
+            guess = int((a + (limit - known[a]) / slope) // multiple * multiple) if slope > 0 else high
+        width = high - low
         guess = min(max(guess, low + multiple), (high - 1) // multiple * multiple)
         known[guess] = size(guess)
     return max((b for b in known if known[b] <= limit), default=0)

@@ -21,6 +21,7 @@ PROFILED_STEPS = 5
 # Beside a peer our side may not take the device's memory for itself in advance.
 SHARING = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 RATIOS = (0.02, 100)  # a peer's time over ours outside of them is a mistake somewhere
+BUSY = 0.1  # share of the CPUs' time that others may take
 OF_XLA = (0.1, 30)  # XLA's FLOPs over the analytic ones: it counts loops once, and what is done to single numbers
 
 
@@ -136,8 +137,7 @@ def measure(arguments: argparse.Namespace, method: Method, plan: Plan) -> dict[s
               **rates(told, arguments.batch, plan.audio_seconds, float(np.median(seconds)))}
     if arguments.peer:
         result |= forms.compare(found, told["memory"], method.peer, method.packages)
-    result["implausible"] = implausible(result)
-    return result
+    return result | {"implausible": implausible(result), "notes": notes(result)}
 
 
 def rates(told: Mapping[str, Any], batch: int, audio_seconds: float, seconds: float) -> dict[str, float]:
@@ -181,6 +181,15 @@ def implausible(result: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def notes(result: Mapping[str, Any]) -> list[str]:
+    """What speaks against figures that may be true."""
+    busy = result["machine"]["busy"]
+    if busy is None or busy <= BUSY:
+        return []
+    return [f"others took {100 * busy:.0f} % of the CPUs before the measurement began: repeat it when they have "
+            "ended. Torch's threads wait for each other and lose more than ours, so that ratios come out too high"]
+
+
 def print_result(result: Mapping[str, Any]) -> None:
     """Some lines for people."""
     seconds, flops = result["step_seconds"], result["flops"]
@@ -209,8 +218,9 @@ def print_result(result: Mapping[str, Any]) -> None:
               f"memory {result['memory_ratio']:.2f}")
     for file in result.get("profile", ()):
         print(f"Trace: {file}")
-    for line in result["implausible"]:
-        print(f"implausible: {line}", file=sys.stderr)
+    for name in ("implausible", "notes"):
+        for line in result[name]:
+            print(f"{name}: {line}", file=sys.stderr)
 
 
 def describe_memory(memory: Mapping[str, Any]) -> str:

@@ -37,9 +37,10 @@ def markdown(results: Sequence[Result]) -> str:
     conditions = [line for result in results for line in _conditions(result)]
     if conditions:
         parts.append("## Conditions\n\n" + "\n".join(f"- {line}" for line in conditions))
-    odd = [f"- {result['benchmark']}: {line}" for result in results for line in result.get("implausible", ())]
-    if odd:
-        parts.append("## Implausible\n\n" + "\n".join(odd))
+    for title in ("implausible", "notes"):
+        told = [f"- {result['benchmark']}: {line}" for result in results for line in result.get(title, ())]
+        if told:
+            parts.append(f"## {title.capitalize()}\n\n" + "\n".join(told))
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -80,12 +81,34 @@ def summary(seconds: np.ndarray) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """The processor and how busy it is: load averages of 1, 5 and 15 minutes, this process included."""
+    """The processor and how busy it is.
+
+    "load" are the load averages of 1, 5 and 15 minutes, "busy" the share of all CPUs' time that goes to others while
+    this process sleeps for a moment; None where the system does not tell.
+    """
     information = Path("/proc/cpuinfo")
     names = [line.split(":", 1)[1].strip() for line in information.read_text().splitlines()
              if line.startswith("model name")] if information.exists() else []
     return {"processor": names[0] if names else platform.processor(), "cpus": os.cpu_count(),
-            "system": platform.platform(), "load": list(os.getloadavg())}
+            "system": platform.platform(), "load": list(os.getloadavg()), "busy": _busy()}
+
+
+def _busy(seconds: float = 0.5) -> float | None:
+    before = _cpu_times()
+    if before is None:
+        return None
+    time.sleep(seconds)
+    after = _cpu_times() or before
+    return 1 - (after[1] - before[1]) / max(after[0] - before[0], 1)
+
+
+def _cpu_times() -> tuple[int, int] | None:
+    """Of all CPUs since the system started: all time, and idle time, in ticks."""
+    told = Path("/proc/stat")
+    if not told.exists():
+        return None
+    ticks = [int(value) for value in told.read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]  # idle, and waiting for a disk
 
 
 def now() -> str:
