@@ -102,8 +102,12 @@ def leave(status: int) -> NoReturn:
 
 
 def enable_compilation_cache(path: Path) -> None:
-    """Keeps compiled programs in a folder, so that the next run of the same command need not compile."""
-    jax.config.update("jax_compilation_cache_dir", str(path))
+    """Keeps compiled programs in a folder, so that the next run of the same command need not compile.
+
+    A folder that is set already, as by JAX_COMPILATION_CACHE_DIR in the environment, stays.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

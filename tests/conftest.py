@@ -1,17 +1,23 @@
 """What all tests share. The environment is set here because JAX reads it when it is first imported."""
 
 import os
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# What one test has compiled no other compiles again, nor the next `make test`. JAX does not write these files
+# atomically, so each of pytest's processes has a folder, as have the programs that tests start, and kill.
+PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+jax.config.update("jax_compilation_cache_dir",
+                  str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"xla-{PROCESS}"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 REAL_SPEECH = "real speech"  # a property of the tests that use `shared_corpora`

@@ -219,7 +219,7 @@ def test_recordings_that_are_there_twice_are_told(place: Path, tmp_path: Path) -
     shutil.copy(place / "corpus" / "ann_s1_sad.wav", tmp_path / "corpus" / "bob_s9_sad.wav")
     (tmp_path / "corpus" / "manifest.csv").write_text("\n".join([*lines, "bob_s9_sad.wav,sad,bob,s9"]))
     shown = printing.text(plan(config(tmp_path, choices="protocol=loso")))
-    assert "WARNING: 1 recordings are there several times, with the same samples (ann_s1_sad.wav = bob_s9_sad.wav)" \
+    assert "WARNING: 1 recording is there several times, with the same samples (ann_s1_sad.wav = bob_s9_sad.wav)" \
         in shown
     assert "in 2 of 4 folds a tested one has its copy in training" in shown
 

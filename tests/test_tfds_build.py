@@ -208,7 +208,7 @@ def test_errors_within_the_program_name_its_flags(monkeypatch, capsys):
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: EMOVO is not on this machine; --manual_dir=FOLDER\n"
     main = sys.modules["__main__"]
-    before = main.__file__
+    monkeypatch.setattr(main, "__file__", "tfds", raising=False)
     with command.told():
         assert main.__file__ is None  # spawned processes would import it
-    assert main.__file__ == before
+    assert main.__file__ == "tfds"
