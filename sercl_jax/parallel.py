@@ -106,7 +106,7 @@ def enable_compilation_cache(path: Path) -> None:
 
     A folder that is set already, as by JAX_COMPILATION_CACHE_DIR in the environment, stays.
     """
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
