@@ -46,7 +46,7 @@ def test_the_speaker_probe_tests_sentences_it_has_not_seen() -> None:
     unknown = [dataclasses.replace(u, sentence="") for u in utterances]
     told = speaker_probe(x, unknown)
     assert told["protocol"] == "stratified"
-    assert told["UA"] > 0.8
+    assert told["UA"] > 0.85
 
 
 def test_the_speaker_probe_leaves_out_rare_speakers_and_caps_their_number() -> None:
