@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sercl_jax import files, workers
+from sercl_jax import workers
 from sercl_jax.errors import UserError
 
 from . import small_stages, timing
@@ -106,19 +106,10 @@ def table(result: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, or 2 when something is the user's to mend."""
-    places: list[Path] = []
-
-    def read(argv: Sequence[str] | None) -> argparse.Namespace:
-        arguments = parse(argv)
-        places.extend([arguments.table.resolve()] if arguments.table else [])
-        return arguments
-
     def show(result: dict[str, Any]) -> None:
         print(f"{result['device']['kind']}, {result['threads']} threads, size {result['size']}\n\n{table(result)}")
-        for place in places:
-            files.write_text(place, table(result))
 
-    return timing.run(argv, read, measure, show)
+    return timing.run(argv, parse, measure, show, table)
 
 
 if __name__ == "__main__":

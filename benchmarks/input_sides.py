@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,75 +13,61 @@ from . import input_stages, our_step, pairs, rss
 REAL, RESIDENT, DEFAULT = "real", "resident", "default"
 
 
+class _Lying:
+    """One batch that stays on the device, given to every step."""
+
+    select = None
+    arrays = ()
+
+    def __init__(self, batch: Any):
+        self._batch = batch
+
+    def dispatches(self, first: int, stop: int, due: Callable[[int], bool]) -> Iterator[tuple[Any, int]]:
+        del due
+        return iter([(self._batch, 1)] * (stop - first))
+
+
 class Training:
     """Steps on batches from the records, on one that stays on the device and, where it differs, as training does."""
 
     def __init__(self, directory: str, training: dict[str, Any], cache_dir: str, device: str | None):
         import jax
 
-        from sercl_jax import feed, parallel, train
+        from sercl_jax import feed, parallel
         from sercl_jax.corpora import reader
+
+        from . import stage_steps
 
         self._devices = (our_step.chosen_device(device),)
         chosen = input_stages.Training(**training)
         stage = input_stages.stage(chosen, reader.open_corpus("manifest", Path(directory)), Path(cache_dir))
-        self._steps, self._in_flight = chosen.steps, parallel.in_flight(self._devices)
-        self._wait = jax.block_until_ready
-        feeds = {REAL: feed.Feed(stage.batch, self._devices, resident="no", steps_per_dispatch=1, log_every=50),
-                 DEFAULT: feed.Feed(stage.batch, self._devices, resident="auto", steps_per_dispatch=0, log_every=50)}
-        if not feeds[DEFAULT].arrays and feeds[DEFAULT].steps == 1:
-            del feeds[DEFAULT]
-        self._feeds = feeds
-        first = stage.batch(0)
-        self._resident = parallel.shard(first, self._devices)
-        start: Any = stage.init(train.init_key(input_stages.SEED), first)
-        self._state = parallel.replicate(
-            {"step": np.zeros((), np.int32), "params": start["params"],
-             "optimizer": stage.optimizer.init(start["params"]),
-             "fixed": {name: tree for name, tree in start.items() if name != "params"}}, self._devices)
-        self._seed = parallel.replicate(np.uint32(input_stages.SEED), self._devices)
-
-        def step(select: Any, several: bool) -> Any:
-            return train.mapped_step(stage.loss, stage.optimizer.update, self._devices, select, several)
-
-        self._step = step
-        self._kinds = (RESIDENT, *feeds)
-        for kind in self._kinds:
-            self._take(kind, 0)
-        self._seconds: dict[str, list[float]] = {kind: [] for kind in self._kinds}
+        self._count, self._wait = chosen.steps, jax.block_until_ready
+        self._real = feed.Feed(stage.batch, self._devices, resident="no", steps_per_dispatch=1, log_every=50)
+        default = feed.Feed(stage.batch, self._devices, resident="auto", steps_per_dispatch=0, log_every=50)
+        self._sources: dict[str, Any] = {
+            RESIDENT: _Lying(parallel.shard(stage.batch(0), self._devices)), REAL: self._real,
+            **({DEFAULT: default} if default.arrays or default.steps > 1 else {})}
+        self._steps = stage_steps.Steps(stage, self._devices)
+        for source in self._sources.values():
+            self._steps.take(source, 0, self._count)
+        self._seconds: dict[str, list[float]] = {kind: [] for kind in self._sources}
         self._waited: list[float] = []
 
     def __call__(self, turn: int) -> None:
         """Times so many steps of each kind; the order rotates."""
-        for kind in np.roll(self._kinds, turn).tolist():
+        first = turn * self._count
+        for kind in np.roll(list(self._sources), turn).tolist():
             time.sleep(pairs.PAUSE_SECONDS)
-            start = time.perf_counter()
-            self._take(kind, turn * self._steps)
-            self._seconds[kind].append((time.perf_counter() - start) / self._steps)
+            self._seconds[kind].append(self._steps.take(self._sources[kind], first, first + self._count))
             if kind == REAL:
-                self._waited.append(self._feeds[REAL].waited / self._steps)
-
-    def _take(self, kind: str, first: int) -> None:
-        """Steps as the loop of `train.run` takes them."""
-        stop = first + self._steps
-        feed = self._feeds.get(kind)
-        dispatches = [(self._resident, 1)] * self._steps if feed is None else feed.dispatches(
-            first, stop, lambda step: step == stop)
-        select, arrays = (None, ()) if feed is None else (feed.select, feed.arrays)
-        pending: list[Any] = []
-        for batch, count in dispatches:
-            self._state, told = self._step(select, count > 1)(self._state, batch, self._seed, *arrays)
-            pending.append(told)
-            if len(pending) >= self._in_flight:
-                self._wait(pending[-self._in_flight])
-        self._wait((self._state, pending))
+                self._waited.append(self._real.waited / self._count)
 
     def alone(self) -> float:
         """Batches per second of the input without training, up to the device."""
         start = time.perf_counter()
-        for batch, _ in self._feeds[REAL].dispatches(0, self._steps, lambda step: False):
+        for batch, _ in self._real.dispatches(0, self._count, lambda step: False):
             self._wait(batch)
-        return self._steps / (time.perf_counter() - start)
+        return self._count / (time.perf_counter() - start)
 
     def facts(self) -> dict[str, Any]:
         device = self._devices[0]

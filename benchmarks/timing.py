@@ -32,7 +32,8 @@ def use_threads(threads: int) -> None:
 
 
 def run(argv: Sequence[str] | None, parse: Callable[[Sequence[str] | None], argparse.Namespace],
-        measure: Callable[[argparse.Namespace], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> int:
+        measure: Callable[[argparse.Namespace], dict[str, Any]], show: Callable[[dict[str, Any]], None],
+        table: Callable[[dict[str, Any]], str] | None = None) -> int:
     """A benchmark's command line; returns the exit status: 0, or 2 when something is the user's to mend.
 
     Args:
@@ -40,10 +41,11 @@ def run(argv: Sequence[str] | None, parse: Callable[[Sequence[str] | None], argp
       parse: reads them; they have at least `threads` and `json`, perhaps `markdown` and `plot`.
       measure: gives every figure, JSON-like.
       show: prints them.
+      table: makes a table of a benchmark's own, in Markdown, which goes to the argument `table` if it is given.
     """
     try:
         arguments = parse(argv)
-        places = {name: path.resolve() for name in ("json", "markdown", "plot")
+        places = {name: path.resolve() for name in ("json", "markdown", "plot", "table")
                   if (path := getattr(arguments, name, None)) is not None}
         for path in places.values():
             files.make_directory(path.parent)
@@ -51,6 +53,8 @@ def run(argv: Sequence[str] | None, parse: Callable[[Sequence[str] | None], argp
         result = measure(arguments)
         show(result)
         write(result, places)
+        if table is not None and "table" in places:
+            files.write_text(places["table"], table(result))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -84,6 +84,13 @@ def mapped_step(loss: Callable[..., Any], update: Callable[..., Any], devices: t
     return parallel.map_step(dispatch, devices=devices, donate=(0,))
 
 
+def initial_state(variables: Variables, optimizer: Any) -> dict[str, Any]:
+    """The state before the first step, see `mapped_step`."""
+    return {"step": np.zeros((), np.int32), "params": variables["params"],
+            "optimizer": optimizer.init(variables["params"]),
+            "fixed": {name: tree for name, tree in variables.items() if name != "params"}}
+
+
 def _variables(state: Mapping[str, Any]) -> dict[str, Any]:
     return {**state["fixed"], "params": state["params"]}
 
@@ -162,9 +169,7 @@ class _Training:
         stage = self.stage
         start = stage.init(init_key(self.seed), stage.batch(0)) if stage.variables is None else stage.variables
         start = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), dict(start))
-        return {"step": np.zeros((), np.int32), "params": start["params"],
-                "optimizer": jax.tree.map(np.asarray, stage.optimizer.init(start["params"])),
-                "fixed": {name: tree for name, tree in start.items() if name != "params"}}
+        return jax.tree.map(np.asarray, initial_state(start, stage.optimizer))
 
     def _train(self, host: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Takes the steps that are left; returns the last state and the lines of the log."""
