@@ -53,7 +53,7 @@ $(VENV)/.base: $(VENV)/.created pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) -e '.[test,opensmile,build]'
+	$(PIP) -e '.[test,opensmile,build,embed,serve,browser]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.created pyproject.toml constraints.txt
