@@ -1,6 +1,5 @@
 """SERUGCL as a method: the config's knobs to typed settings, nodes to batches, one contrastive stage."""
 
-import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +10,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sercl_jax import config as config_lib
-from sercl_jax import data, files, optim, parallel, train
+from sercl_jax import data, optim, parallel
 from sercl_jax.errors import UserError
+from sercl_jax.methods.trainings import Manner, Trainings, arrays, batches_of
 from sercl_jax.models import serugcl as model
 from sercl_jax.models.pooling import POOLINGS
-from sercl_jax.types import Batch, Input, Stage, Variables
+from sercl_jax.types import Stage, Variables
+
+__all__ = ["Encoder", "Manner", "Recipe", "arrays", "parameter_count", "recipe", "stage"]
 
 EMBED_BATCH = 64
 
@@ -94,96 +96,36 @@ def stage(recipe: Recipe, arrays: Mapping[str, np.ndarray], rows: np.ndarray, se
       seed: draws the order of the batches.
       settings: names the training, for resuming.
     """
-    order = data.batches(len(rows), recipe.batch_size, seed)
     per_epoch = data.steps_per_epoch(len(rows), recipe.batch_size)
     steps = per_epoch * recipe.epochs
-
-    def draw(step: int) -> dict[str, np.ndarray]:
-        positions, valid = order(step)
-        return {"row": rows[positions].astype(np.int32), "valid": valid}
-
     return Stage(name="contrastive", steps=steps, steps_per_epoch=per_epoch,
-                 batch=Input(draw, functools.partial(pick, arrays), pick, arrays),
+                 batch=batches_of(arrays, rows, recipe.batch_size, seed),
                  init=model.initializer(recipe.settings, recipe.knobs), loss=model.contrastive_loss(recipe.settings),
                  optimizer=optim.make(steps=steps, **dict(recipe.optimizer)), settings=settings)
 
 
-def pick(arrays: Mapping[str, Any], drawn: Batch) -> dict[str, Any]:
-    """The rows "row" of all arrays, and "valid" as it is."""
-    return {name: values[drawn["row"]] for name, values in arrays.items()} | {"valid": drawn["valid"]}
-
-
-class Encoder:
-    """Trains encoders on chosen utterances of a corpus and embeds all of it, each training once.
-
-    Trainings lie in `store` under a name made of everything that decides them, so that rows of a table that share
-    one find it there, and a run that was killed goes on.
+class Encoder(Trainings):
+    """Trains encoders on chosen utterances of a corpus and embeds all of it.
 
     Args:
       recipe: what to train.
       arrays: see `arrays`; what is trained on.
       readout: the same for what is embedded, perhaps with more nodes.
       identity: JSON-like; what made the arrays.
-      store: folder of trainings.
-      log_every, checkpoint_every, resident, steps_per_dispatch: see `train.run`.
-      progress: whether to show a bar.
+      store, manner: see `Trainings`.
     """
 
     def __init__(self, recipe: Recipe, arrays: Mapping[str, np.ndarray], readout: Mapping[str, np.ndarray],
-                 identity: Mapping[str, Any], store: Path, *, log_every: int, checkpoint_every: int,
-                 progress: bool = True, resident: str = "auto", steps_per_dispatch: int = 0):
+                 identity: Mapping[str, Any], store: Path, manner: Manner):
+        super().__init__(lambda rows, seed, settings: stage(recipe, arrays, rows, seed, settings),
+                         {**recipe.as_dict(), **identity}, store, manner)
         self._recipe = recipe
-        self._arrays = arrays
         self.readout = readout
-        self._identity = dict(identity)
-        self._store = store
-        self._log_every = log_every
-        self._checkpoint_every = checkpoint_every
-        self._resident, self._steps_per_dispatch = resident, steps_per_dispatch
-        self._progress = progress
-        self.train_seconds = 0.0
-
-    def directory(self, rows: np.ndarray, seed: int) -> Path:
-        """Where the training on these rows with this seed lies."""
-        return self._store / f"seed{seed}-{files.digest(self._settings(rows, seed))}"
-
-    def _settings(self, rows: np.ndarray, seed: int) -> dict[str, Any]:
-        return {**self._recipe.as_dict(), **self._identity, "rows": files.digest(rows.tolist()), "seed": seed}
-
-    def _stage(self, rows: np.ndarray, seed: int) -> Stage:
-        return stage(self._recipe, self._arrays, rows, seed, self._settings(rows, seed))
-
-    def trained(self, rows: np.ndarray, seed: int) -> Variables:
-        """Parameters after training on the rows; resumes or reuses what is in the store."""
-        stage = self._stage(rows, seed)
-        every = self._checkpoint_every or max(stage.steps // 10, 1)
-        result = train.run(stage, workdir=self.directory(rows, seed), seed=seed,
-                           log_every=self._log_every, checkpoint_every=every, progress=self._progress,
-                           resident=self._resident, steps_per_dispatch=self._steps_per_dispatch)
-        self.train_seconds += result.seconds
-        return result.variables
-
-    def untrained(self, rows: np.ndarray, seed: int) -> Variables:
-        """The parameters that the same training starts from."""
-        start = self._stage(rows, seed)
-        return start.init(train.init_key(seed), start.batch(0))
 
     def embed(self, variables: Variables) -> np.ndarray:
         """Embeddings of the whole corpus, [U, D] float32."""
         arrays = {name: self.readout[name] for name in ("x", "mask", "index")}
         return parallel.apply_in_batches(model.embedder(self._recipe.settings), variables, arrays, EMBED_BATCH)
-
-
-def arrays(x: np.ndarray, mask: np.ndarray, speakers: np.ndarray) -> dict[str, np.ndarray]:
-    """What batches are cut from: nodes, mask, and the number and speaker of every utterance.
-
-    Args:
-      x: [U, N, F] standardised nodes.
-      mask: [U, N].
-      speakers: [U] names.
-    """
-    group = np.unique(speakers, return_inverse=True)[1].astype(np.int32)
-    return {"x": x, "mask": mask, "index": np.arange(len(x), dtype=np.int32), "group": group}
 
 
 def parameter_count(variables: Variables) -> int:

@@ -80,10 +80,7 @@ class GraphSource:
         identity = {"frames": self._bench.frames(self._config).key, "normalise": self._config.normalise,
                     "nodes": self._config.graph.nodes}
         return serugcl.Encoder(self._recipe, arrays, readout, identity, self._store,
-                               log_every=self._config.train.log_every,
-                               checkpoint_every=self._config.train.checkpoint_every, progress=self._progress,
-                               resident=self._config.train.resident,
-                               steps_per_dispatch=self._config.train.steps_per_dispatch)
+                               serugcl.Manner.of(self._config, self._progress))
 
     def variables(self, rows: np.ndarray, seed: int, encoder: serugcl.Encoder) -> Variables:
         """Model variables after (or before) training."""
