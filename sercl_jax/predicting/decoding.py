@@ -1,0 +1,63 @@
+"""Recordings decoded in threads, somewhat ahead of whoever uses them."""
+
+import sys
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from sercl_jax import audio
+from sercl_jax.errors import UserError
+from sercl_jax.inference.recording import Recording
+from sercl_jax.predicting.finding import STDIN, absence
+
+_AHEAD = 2  # recordings per thread that may lie in memory, decoded and not yet used
+_HEADERLESS = (".raw", ".pcm", ".s16", ".sln", ".bin")
+_ADVICE = ("samples without a header tell neither their rate nor their type; give them one, for example by "
+           "`sox -t raw -r 16000 -e signed -b 16 -c 1 IN -t wav OUT`")
+
+
+def decoded(paths: Sequence[Path], *, threads: int) -> Generator[Recording | UserError, None, None]:
+    """Each recording, in the order of the paths, or why it cannot be used; memory is bounded whatever their number.
+
+    Args:
+      paths: as `finding.find` gives them; they are the names.
+      threads: that decode; libsndfile and soxr compute beside Python.
+    """
+    pool = ThreadPoolExecutor(threads)
+    coming: deque[Future[Recording | UserError]] = deque()
+    try:
+        for path in paths:
+            coming.append(pool.submit(_recording, path))
+            if len(coming) >= _AHEAD * threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _recording(path: Path) -> Recording | UserError:
+    name = "standard input" if path == STDIN else str(path)
+    try:
+        if reason := absence(path):
+            raise UserError(f"{reason}.")
+        return Recording(str(path), audio.decode(_source(path), name=name))
+    except UserError as error:
+        message = str(error).replace(audio._CURE, "mend or remove it")
+        if "is not audio that" in message and (path == STDIN or path.suffix.lower() in _HEADERLESS):
+            message = f"{message.removesuffix('.')}; {_ADVICE}."
+        return UserError(message)
+
+
+def _source(path: Path) -> Path | bytes:
+    """A file, or the content of what can be read only once: standard input, a pipe."""
+    if path == STDIN:
+        if sys.stdin.isatty():
+            raise UserError("standard input: is a terminal; send a recording, as in `... | python -m "
+                            "sercl_jax.predict --workdir=RUN -`.")
+        return sys.stdin.buffer.read()
+    try:
+        return path if path.is_file() else path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
