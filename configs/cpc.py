@@ -36,7 +36,7 @@ from sercl_jax import config as config_lib
 
 SETUPS = ("all", "sup", "joint", "mini", "pre", "pretrain", "probe")
 CHOICES = {
-    "setup": "all", "corpus": "demo", "pretrain_corpus": "", "protocol": "auto", "runs": 1, "folds": 5,
+    "setup": "all", "corpus": "demo", "pretrain_corpus": "", "protocol": "auto", "runs": 1, "folds": 0,
     "fold_seeds": 1, "normalise": "global", "recipe": "small", "tiny": False,
 }
 
@@ -122,7 +122,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
     config.eval = ml_collections.ConfigDict()
     config.eval.protocol = choice["protocol"]
-    config.eval.folds = choice["folds"]
+    config.eval.folds = choice["folds"] or config_lib.usual_folds(choice["corpus"], 5)  # 0: 10, or fewer
     config.eval.tested = ""  # of several corpora, which are tested, joined by +; "" is each in turn
     config.eval.linear_c = (0.001, 0.01, 0.1, 1.0)  # probe: kernel and C are chosen inside the training folds;
     config.eval.rbf_c = (1.0, 10.0, 100.0)  # () leaves a kernel out
@@ -166,8 +166,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 def _data(corpus: str, labels: str) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict({
         "corpus": corpus,
-        "manual_dir": "",  # folder with the corpus' archive, the archive, or the unpacked tree
+        "manual_dir": "",  # the corpus' archive, its folder, the unpacked tree; for corpus=folder your recordings
         "manifest": "",  # CSV or JSON lines, for corpus=manifest
+        "pattern": "",  # what names of files say, for corpus=folder, such as {speaker}_{label}_*.wav
         "allow_outside": False,  # may a manifest name files outside its folder?
         "subset": "",  # such as train-clean-100 of librispeech; "" is what the distribution holds
         "labels": labels,  # classes, such as angry,happy+excited,sad; all; usual: what is customary for the corpus

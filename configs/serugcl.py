@@ -25,7 +25,7 @@ import ml_collections
 from sercl_jax import config as config_lib
 
 CHOICES = {
-    "corpus": "demo", "protocol": "", "folds": 10, "training": "transductive", "normalise": "global",
+    "corpus": "demo", "protocol": "", "folds": 0, "training": "transductive", "normalise": "global",
     "features": "is10_librosa", "seeds": 1, "fold_seeds": 1, "pooling": "B", "tiny": False,
 }
 
@@ -42,8 +42,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
     config.data = ml_collections.ConfigDict()
     config.data.corpus = choice["corpus"]
-    config.data.manual_dir = ""  # folder with the corpus' archive, the archive, or the unpacked tree
+    config.data.manual_dir = ""  # corpus' archive, its folder, the unpacked tree; for corpus=folder your recordings
     config.data.manifest = ""  # CSV or JSON lines, for corpus=manifest
+    config.data.pattern = ""  # what names of files say, for corpus=folder, such as {speaker}_{label}_*.wav
     config.data.allow_outside = False  # may a manifest name files outside its folder?
     config.data.subset = ""  # part of a distribution that has parts
     config.data.labels = "usual"  # classes, such as angry,happy+excited,sad; all; usual: customary for the corpus
@@ -112,8 +113,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.train.steps_per_dispatch = 0  # at most; 0: many on accelerators with a resident corpus, else 1
 
     config.eval = ml_collections.ConfigDict()
-    config.eval.protocol = choice["protocol"] or ("corpus" if "+" in choice["corpus"] else "kfold")
-    config.eval.folds = choice["folds"]
+    config.eval.protocol = choice["protocol"] or config_lib.usual_protocol(choice["corpus"], "kfold")
+    config.eval.folds = choice["folds"] or config_lib.usual_folds(choice["corpus"], 10)  # 0: 10, or fewer
     config.eval.tested = ""  # of several corpora, which are tested, joined by +; "" is each in turn
     config.eval.linear_c = (0.001, 0.01, 0.1, 1.0)  # kernel and C are chosen inside the training folds;
     config.eval.rbf_c = (1.0, 10.0, 100.0)  # () leaves a kernel out

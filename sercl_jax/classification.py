@@ -57,6 +57,7 @@ class Classification:
         self.source = sources.make(config, bench, store, progress=not quiet)
         own = self.folds[config.fold_seed]
         self.warnings: list[str] = [*joined.warnings(self.corpus), *self.source.warnings,
+                                    *splits.fewer_folds(own, config.eval.folds, self.protocol),
                                     *copies.warnings(self.corpus, [(fold.train, fold.test) for fold in own])]
 
     def _fold_seeds(self) -> list[int]:

@@ -79,6 +79,7 @@ def sections(corpora: Mapping[str, Mapping[str, Any]], labels: str) -> ml_collec
         "corpus": "",
         "manual_dir": "",  # folder with the corpus' archive, the archive, or the unpacked tree
         "manifest": "",  # CSV or JSON lines, for corpus=manifest
+        "pattern": "",  # what names of files say, for corpus=folder, such as {speaker}_{label}_*.wav
         "subset": "",  # part of a distribution that has parts
         "labels": labels,  # classes, such as angry,happy+excited,sad; all; usual: customary for the corpus
         "where": "",  # field=pattern, such as sentence=impro*
@@ -91,6 +92,16 @@ def named(corpora: str) -> dict[str, dict[str, Any]]:
     for number, name in enumerate(corpora.split("+"), 1):
         found[name if name not in found else f"{name}_{number}"] = {"corpus": name}
     return found
+
+
+def usual_protocol(corpora: str, alone: str) -> str:
+    """Of several corpora, joined by +, each is left out; whose names are found out, as they allow; else `alone`."""
+    return "corpus" if "+" in corpora else "auto" if corpora == "folder" else alone
+
+
+def usual_folds(corpora: str, usual: int) -> int:
+    """The usual number, or 0 for recordings of one's own: they may be few, and their smallest class then decides."""
+    return 0 if corpora == "folder" else usual
 
 
 def base(name: str, argument: str | None) -> ml_collections.ConfigDict:

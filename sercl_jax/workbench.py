@@ -78,10 +78,12 @@ class Workbench:
         """The corpus that a section like `config.data` names."""
         if data.corpus == "manifest" and not data.manifest:
             raise UserError("corpus=manifest needs --config.data.manifest=FILE (CSV or JSON lines).")
+        if data.corpus == "folder" and not data.manual_dir:
+            raise UserError("corpus=folder needs --config.data.manual_dir=DIR, the folder of your recordings.")
         return self._once(("corpus", data.to_json()), lambda: corpora.load(
             data.corpus, cache_dir=cache_of(data), manual_dir=_path(data.manual_dir),
-            manifest=_path(data.manifest), allow_outside=data.allow_outside, subset=data.subset, labels=data.labels,
-            where=data.where, trim=data.trim, download=data.download,
+            manifest=_path(data.manifest), allow_outside=data.allow_outside, subset=data.subset, pattern=data.pattern,
+            labels=data.labels, where=data.where, trim=data.trim, download=data.download,
             on_error=data.on_error, workers=data.workers or None, progress=self._progress))
 
     def pretrain_corpus(self, config: ConfigDict) -> corpora.Corpus:
@@ -107,6 +109,10 @@ class Workbench:
         if config.method == "cpc" and config.setup in ("pre", "all") and not config.init_from:
             name = config.pretrain_data.corpus
             keys[f"{name} (pretrain_data)" if name in keys else name] = self.pretrain_corpus(config).key
+        if "method_file" in config:
+            from sercl_jax.methods import own  # imports JAX
+
+            keys[Path(config.method_file).name] = files.digest(own.text(config))
         if config.init_from:
             from sercl_jax import pretraining  # imports JAX's models, which others need not
 

@@ -13,7 +13,7 @@ from sercl_jax.errors import UserError
 CONFIG = "config.json"
 CORPORA = "corpora.json"
 # What may differ between two runs of one workdir: where things lie, how fast and how chattily they are done.
-_PLACES = ("cache_dir", "manual_dir", "manifest", "download", "workers")
+_PLACES = ("cache_dir", "manual_dir", "manifest", "pattern", "download", "workers")
 _MANNERS = (("train", "log_every"), ("train", "resident"), ("train", "steps_per_dispatch"), ("eval", "report"))
 
 
@@ -25,6 +25,7 @@ def identity(config: ConfigDict) -> dict[str, Any]:
         for key in _PLACES:
             section.pop(key, None)
     plain.get("encoder", {}).pop("path", None)  # its weights are claimed with the corpora
+    plain.pop("method_file", None)  # so is what it says
     for name, key in _MANNERS:
         plain.get(name, {}).pop(key, None)
     return plain
@@ -66,7 +67,8 @@ def claim_corpora(workdir: Path, keys: Mapping[str, str]) -> None:
     changed = sorted(name for name in keys if keys[name] != theirs.get(name))
     if changed:
         raise UserError(f"{workdir}: this run was started on other data: {', '.join(changed)} has changed since "
-                        "(audio, labels, utterances or parameters). Choose another --workdir, or remove this one.")
+                        "(audio, labels, utterances, parameters, or the text of a method). Choose another --workdir, "
+                        "or remove this one.")
 
 
 def _differences(a: Any, b: Any, prefix: str = "") -> list[str]:

@@ -1,7 +1,7 @@
 """A user's own corpus, listed in a CSV or JSON-lines file."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,15 @@ class Builder(CorpusBuilder):
             raise UserError("corpus manifest needs a file that lists its utterances: --config.data.manifest=my.csv")
         super().configuration(replace(request, manifest=None))
         sources = listing.read(request.manifest, allow_outside=request.allow_outside)
-        return Configuration(name=_digest(sources), sources=tuple(sources))
+        return configuration_of(sources)
 
     def sources(self) -> tuple[Source, ...]:
         return self.builder_config.sources
+
+
+def configuration_of(sources: Sequence[Source]) -> Configuration:
+    """The configuration of records that hold just these."""
+    return Configuration(name=_digest(sources), sources=tuple(sources))
 
 
 def _manifest(place: Path | None, name: str) -> Path:

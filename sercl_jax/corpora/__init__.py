@@ -18,7 +18,7 @@ AnyCorpus = Corpus | Joined  # one, or several joined
 
 
 def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest: Path | None = None,
-         allow_outside: bool = False, subset: str = "", labels: str = "usual", where: str = "",
+         allow_outside: bool = False, subset: str = "", pattern: str = "", labels: str = "usual", where: str = "",
          trim: bool = False, download: bool = True, on_error: str = "raise", workers: int | None = None,
          progress: bool = True) -> Corpus:
     """Opens a corpus, building its records first if they are missing.
@@ -33,6 +33,7 @@ def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest
       allow_outside: whether a manifest may name files outside its own folder.
       subset: which part of the distribution, for corpora that have parts (`librispeech`: "train-clean-100",
         "dev-clean+test-clean"); "" for all that is there.
+      pattern: what the names of files say, such as "{speaker}_{label}_*.wav", for `folder` only; "" finds it out.
       labels, where: which of its utterances and classes, as in `choice.choose`.
       trim: whether to leave out digital silence (samples that are 0) at both ends of every utterance, down to 25 ms.
       download: whether a corpus that is not in `manual_dir` may be fetched from its site.
@@ -57,6 +58,7 @@ def load(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest
                                on_error=on_error, workers=workers, progress=progress)
     records = cache_dir / "records"
     configuration = builder_class.configuration(building.Request(
-        options=options, records=records / name, manifest=manifest, allow_outside=allow_outside, subset=subset))
+        options=options, records=records / name, manifest=manifest, allow_outside=allow_outside, subset=subset,
+        pattern=pattern))
     directory = building.ensure(builder_class, records, configuration, options)
     return choice.choose(reader.open_corpus(name, directory, trim), labels, where)

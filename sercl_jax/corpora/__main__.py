@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow_outside", action="store_true", help="the manifest may name files outside its folder")
     add("--subset", default="", metavar="NAME", help="a part of the distribution, for corpora that have parts, such "
         "as train-clean-100 of librispeech")
+    add("--pattern", default="", metavar="PATTERN", help="what the names of files say, for --corpus=folder, such as "
+        "'{speaker}_{label}_*.wav'")
     add("--cache_dir", type=Path, metavar="DIR", help="where downloads and decompressed archives go; the default is "
         "$SERCL_CACHE or ~/.cache/sercl_jax")
     add("--no_download", action="store_true", help="never fetch a corpus from its site")
@@ -88,7 +90,7 @@ def _check(arguments: argparse.Namespace) -> int:
     survey = check.survey(
         arguments.corpus, cache_dir=cache.expanduser().absolute(), manual_dir=_path(arguments.manual_dir),
         manifest=_path(arguments.manifest), allow_outside=arguments.allow_outside, subset=arguments.subset,
-        download=not arguments.no_download, workers=arguments.workers)
+        pattern=arguments.pattern, download=not arguments.no_download, workers=arguments.workers)
     if arguments.json:
         files.write_json(arguments.json, survey.to_json())
     if arguments.plot:

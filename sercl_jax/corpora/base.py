@@ -57,6 +57,9 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """What tells this build from another of the same name; None if there is only one."""
         if request.manifest is not None:
             raise UserError(f"corpus {cls.name} takes no manifest; use corpus=manifest.")
+        if request.pattern:
+            raise UserError(f"corpus {cls.name} knows what its files' names say; config.data.pattern is for "
+                            "corpus=folder.")
         if request.subset:
             raise UserError(f"corpus {cls.name} has no subsets, and {request.subset!r} was asked for; leave "
                             "config.data.subset empty, and choose utterances with config.data.where.")

@@ -117,8 +117,8 @@ class Survey:
 
 
 def survey(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manifest: Path | None = None,
-           allow_outside: bool = False, subset: str = "", download: bool = True, workers: int | None = None,
-           progress: bool = True) -> Survey:
+           allow_outside: bool = False, subset: str = "", pattern: str = "", download: bool = True,
+           workers: int | None = None, progress: bool = True) -> Survey:
     """Decodes every utterance of a distribution in parallel processes; builds nothing.
 
     Arguments are those of `corpora.load`; what must be decompressed or downloaded first goes to `cache_dir`, too.
@@ -136,7 +136,7 @@ def survey(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manife
     try:
         sources = _sources(builder_class, cache_dir, building.Request(
             options=options, records=cache_dir / "records" / name, manifest=manifest, allow_outside=allow_outside,
-            subset=subset), options)
+            subset=subset, pattern=pattern), options)
     except UserError as error:
         if manual_dir is None and manifest is None:  # nothing to examine
             raise

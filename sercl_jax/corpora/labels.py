@@ -1,21 +1,30 @@
 """One name per emotion, whatever a corpus calls it."""
 
-# Nouns, the codes of corpora, EMOVO's Italian, and EmoBox's spellings ("boredem", and "ps" for pleasant surprise).
+# Nouns and adjectives in English, German, French, Spanish and (EMOVO's) Italian, and EmoBox's "boredem".
 _SYNONYMS = {
     "amused": ("amusement",),
-    "angry": ("anger", "ang", "rabbia", "rab"),
-    "bored": ("boredom", "boredem"),
-    "calm": ("calmness",),
-    "disgusted": ("disgust", "dis", "disgusto"),
-    "excited": ("excitement", "exc"),
-    "fearful": ("fear", "afraid", "scared", "fea", "paura", "pau"),
-    "frustrated": ("frustration", "fru"),
-    "happy": ("happiness", "joy", "joyful", "hap", "gioia", "gio"),
-    "neutral": ("neutrality", "neu", "normal", "neutro"),
-    "sad": ("sadness", "tristezza", "tri"),
-    "surprised": ("surprise", "sur", "ps", "sorpresa", "sor"),
+    "angry": ("anger", "mad", "wut", "wütend", "wuetend", "ärger", "aerger", "zorn", "colère", "colere", "enojo",
+              "enfado", "rabbia"),
+    "bored": ("boredom", "boredem", "langeweile", "gelangweilt", "ennui", "aburrimiento", "aburrido"),
+    "calm": ("calmness", "ruhig", "gelassen", "calme", "tranquilo"),
+    "disgusted": ("disgust", "ekel", "dégoût", "degout", "asco", "disgusto"),
+    "excited": ("excitement",),
+    "fearful": ("fear", "afraid", "scared", "angst", "ängstlich", "aengstlich", "furcht", "peur", "miedo", "paura"),
+    "frustrated": ("frustration",),
+    "happy": ("happiness", "joy", "joyful", "freude", "fröhlich", "froehlich", "glücklich", "gluecklich", "joie",
+              "alegría", "alegria", "feliz", "gioia"),
+    "neutral": ("neutrality", "normal", "neutre", "neutro"),
+    "sad": ("sadness", "trauer", "traurig", "tristesse", "triste", "tristeza", "tristezza"),
+    "surprised": ("surprise", "überraschung", "ueberraschung", "überrascht", "ueberrascht", "sorpresa"),
 }
-_CANONICAL = {word: name for name, words in _SYNONYMS.items() for word in words}
+# What corpora abbreviate them to; "ps" is pleasant surprise.
+_CODES = {"angry": ("ang", "rab"), "disgusted": ("dis",), "excited": ("exc",), "fearful": ("fea", "pau"),
+          "frustrated": ("fru",), "happy": ("hap", "gio"), "neutral": ("neu",), "sad": ("tri",),
+          "surprised": ("sur", "ps", "sor")}
+
+EMOTIONS = tuple(_SYNONYMS)
+WORDS = {word: name for name, words in _SYNONYMS.items() for word in (name, *words)}
+CODES = {code: name for name, codes in _CODES.items() for code in codes}
 
 
 def canonical(label: str) -> str:
@@ -24,4 +33,4 @@ def canonical(label: str) -> str:
     Words it does not know stay as they are: a corpus may have classes of its own.
     """
     word = label.strip().lower()
-    return _CANONICAL.get(word, word)
+    return WORDS.get(word) or CODES.get(word, word)

@@ -53,6 +53,7 @@ class Request:
       manifest: file that lists utterances, for `manifest` only.
       allow_outside: whether it may name files outside its own folder.
       subset: which part of the distribution; "" for all that is there.
+      pattern: what file names say, for `folder` only, see `naming`; "" leaves it to be found out.
     """
 
     options: Options
@@ -60,3 +61,4 @@ class Request:
     manifest: Path | None = None
     allow_outside: bool = False
     subset: str = ""
+    pattern: str = ""

@@ -26,11 +26,11 @@ from sercl_jax.splits.folds import (
     Fold,
     has_target,
     is_speaker_disjoint,
-    shared,
 )
 from sercl_jax.splits.making import (
     PROTOCOLS,
     SEEDED_PROTOCOLS,
+    fewer_folds,
     fold_seeds,
     folds_of,
     make_folds,
@@ -39,6 +39,6 @@ from sercl_jax.splits.making import (
 from sercl_jax.splits.published import Published, published
 from sercl_jax.splits.table import Table, natural
 
-__all__ = ["HELD_OUT", "PROTOCOLS", "SEEDED_PROTOCOLS", "TARGETS", "Fold", "Published", "Table", "fold_seeds",
-           "folds_of", "has_target", "is_speaker_disjoint", "make_folds", "natural", "published", "shared",
+__all__ = ["HELD_OUT", "PROTOCOLS", "SEEDED_PROTOCOLS", "TARGETS", "Fold", "Published", "Table", "fewer_folds",
+           "fold_seeds", "folds_of", "has_target", "is_speaker_disjoint", "make_folds", "natural", "published",
            "usual_protocol"]

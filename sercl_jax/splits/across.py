@@ -5,7 +5,7 @@ import numpy as np
 from sercl_jax import config as config_lib
 from sercl_jax.errors import UserError
 from sercl_jax.splits.folds import Fold, Request
-from sercl_jax.splits.table import Column, natural
+from sercl_jax.splits.table import Column, natural, without
 
 
 def corpora(request: Request) -> list[Fold]:
@@ -30,8 +30,7 @@ def corpora(request: Request) -> list[Fold]:
 
 
 def _fold(request: Request, column: Column, name: str) -> Fold:
-    mine = column.codes == column.names.index(name)
-    train, test = np.flatnonzero(~mine), np.flatnonzero(mine)
+    train, test = without(column.codes, column.names.index(name))
     if request.targets == "ratings":
         return Fold(f"corpus {name}", train, test)
     labels = request.rows.column("label")

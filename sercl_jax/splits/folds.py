@@ -95,13 +95,4 @@ def has_target(utterance: "Utterance", targets: str) -> bool:
 def is_speaker_disjoint(utterances: "Sequence[Utterance] | Table", folds: Sequence[Fold]) -> bool:
     """Whether every speaker is known and none is in both parts of a fold."""
     table = Table.of(utterances)
-    return all(shared(table, fold, "speaker") == set() for fold in folds)
-
-
-def shared(utterances: "Sequence[Utterance] | Table", fold: Fold, field: str) -> set[str] | None:
-    """The values that both parts have; None if some are unknown."""
-    column = Table.of(utterances).column(field)
-    train, test = column.counts(fold.train) > 0, column.counts(fold.test) > 0
-    if column.unknown >= 0 and (train | test)[column.unknown]:
-        return None
-    return {column.names[code] for code in np.flatnonzero(train & test)}
+    return all(table.column("speaker").shared(fold.train, fold.test) == set() for fold in folds)

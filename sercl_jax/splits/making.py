@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ _MAKERS: Mapping[str, Callable[[Request], list[Fold]]] = {
     "emobox": emobox.folds, "corpus": across.corpora}
 PROTOCOLS = tuple(_MAKERS)
 SEEDED_PROTOCOLS = ("kfold", "graphcl", "speakers", "disjoint")  # the others give the same folds for every fold_seed
+USUAL_FOLDS = 10
 MANY = 100  # speakers or sessions: nobody leaves out each of so many
 
 
@@ -36,7 +38,8 @@ def make_folds(utterances: "Sequence[Utterance]", protocol: str, *, folds: int, 
       utterances: U utterances with unique ids; the folds' numbers are positions in this sequence.
       protocol: one of `PROTOCOLS`.
       folds: the number of folds of `kfold`, `graphcl` and `speakers`, and (nearly) of `disjoint`; the others have as
-        many as there are speakers, sessions, sentences, corpora or fold names.
+        many as there are speakers, sessions, sentences, corpora or fold names. 0 is 10 or, of `kfold` and `graphcl`,
+        as many as the smallest class has utterances.
       fold_seed: draws the folds of `SEEDED_PROTOCOLS`; apart from the seed of training.
       targets: "labels" divides the utterances with an emotion; "ratings" those with an activation, a valence or a
         dominance.
@@ -58,6 +61,7 @@ def make_folds(utterances: "Sequence[Utterance]", protocol: str, *, folds: int, 
     if not order:
         raise UserError(f"protocol={protocol}: none of the {len(utterances)} utterances has a {targets[:-1]}; "
                         f"evaluation needs {targets}.")
+    folds = folds or usual_folds([utterances[u] for u in order], protocol, targets)
     request = Request(Table([utterances[u] for u in order]), folds, fold_seed, targets, emobox, tested)
     made = _MAKERS[protocol](request)
     if targets == "labels":
@@ -100,6 +104,22 @@ def usual_protocol(utterances: "Sequence[Utterance]", protocol: str) -> str:
             return name
     speakers = {u.speaker for u in utterances}
     return "kfold" if len(speakers) < 2 or "" in speakers else "speakers"
+
+
+def usual_folds(utterances: "Sequence[Utterance]", protocol: str, targets: str = "labels") -> int:
+    """What folds=0 stands for: 10, or fewer (but two) where random folds of 10 would lack a class."""
+    if protocol not in ("kfold", "graphcl") or targets != "labels":
+        return USUAL_FOLDS
+    members = Counter(u.label for u in utterances if u.label).values()
+    return min(USUAL_FOLDS, max(min(members, default=2), 2))
+
+
+def fewer_folds(folds: Sequence[Fold], asked: int, protocol: str) -> list[str]:
+    """What to tell of random folds that folds=0 has made fewer than usual."""
+    if asked or protocol not in ("kfold", "graphcl") or len(folds) == USUAL_FOLDS:
+        return []
+    return [f"{len(folds)} folds in place of {USUAL_FOLDS}: a class has only so many utterances. Small classes make "
+            "figures that say little."]
 
 
 def fold_seeds(protocol: str, first: int, count: int) -> list[int]:

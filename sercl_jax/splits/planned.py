@@ -11,7 +11,16 @@ from sercl_jax import files, parts, validation
 from sercl_jax.corpora import copies, joined
 from sercl_jax.errors import UserError
 from sercl_jax.protocol_sheet import protocol_sheet
-from sercl_jax.splits import Fold, Table, fold_seeds, folds_of, is_speaker_disjoint, natural, usual_protocol
+from sercl_jax.splits import (
+    Fold,
+    Table,
+    fewer_folds,
+    fold_seeds,
+    folds_of,
+    is_speaker_disjoint,
+    natural,
+    usual_protocol,
+)
 from sercl_jax.validation import Carved
 from sercl_jax.workbench import Workbench
 
@@ -60,11 +69,9 @@ def plans(config: ConfigDict, bench: Workbench) -> Iterator[Plan]:
             continue
         name = f"{row.series}, {row.name}" if row.series else row.name
         key = _key(one)
-        if key in known:
-            known[key].rows.append(name)
-        else:
+        if key not in known:
             known[key] = plan(one, bench)
-            known[key].rows.append(name)
+        known[key].rows.append(name)
     yield from known.values()
 
 
@@ -92,8 +99,9 @@ def plan(config: ConfigDict, bench: Workbench) -> Plan:
         by = "speakers" if is_speaker_disjoint(table, folds) else "utterances"
         notes.append(f"Classifiers are chosen by {config.eval.inner_folds} inner folds of the training part, divided "
                      f"by {by}." + (" Nothing uses the official validation split." if carved else ""))
+    notes += fewer_folds(folds, config.eval.folds, protocol)
     if config.train.training == "transductive":
-        who = "the encoder" if config.method == "serugcl" else "miniCPC"
+        who = "miniCPC" if config.method == "cpc" else "the encoder"
         notes.append(f"training=transductive: {who} learns from the audio of all utterances, also of the tested "
                      "ones; labels are those of the training part.")
     return Plan(corpus.name, protocol, targets, len(corpus),

@@ -9,7 +9,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from sercl_jax.errors import UserError
 from sercl_jax.splits.folds import HELD_OUT, Fold, Request
-from sercl_jax.splits.table import Column, natural
+from sercl_jax.splits.table import Column, natural, without
 
 _TRAIN, _TEST = ("train",), ("test",)
 
@@ -42,7 +42,7 @@ def leave_one_out(field: str) -> Callable[[Request], list[Fold]]:
         column = request.known(field)
         names = request.several(column, field)
         request.bear(len(names), field)
-        return [Fold(f"{field} {name}", *_without(column.codes, column.names.index(name))) for name in names]
+        return [Fold(f"{field} {name}", *without(column.codes, column.names.index(name))) for name in names]
     return make
 
 
@@ -53,7 +53,7 @@ def speakers(request: Request) -> list[Fold]:
         raise UserError(f"folds={request.folds}: at least 2 are needed.")
     folds = min(request.folds, len(request.several(column, "speaker")))
     group = _deal(column, folds, np.random.default_rng(request.fold_seed))
-    return [Fold(f"speakers {k}", *_without(group, k)) for k in range(folds)]
+    return [Fold(f"speakers {k}", *without(group, k)) for k in range(folds)]
 
 
 def disjoint(request: Request) -> list[Fold]:
@@ -97,26 +97,26 @@ def file(request: Request) -> list[Fold]:
     rows, fold = request.rows, request.rows.column("fold")
     split = rows.column("split")
     if fold.names != ("",):
-        lost = np.flatnonzero((fold.codes == fold.unknown) & ~_among(split, _TRAIN))
+        lost = np.flatnonzero((fold.codes == fold.unknown) & ~split.among(_TRAIN))
         if len(lost):
             raise UserError(f"protocol=file: {len(lost)} {request.word} utterances have no fold, such as "
                             f"{rows.utterances[lost[0]].id!r}; give each a fold, or split=train to those that are "
                             "never tested.")
         if len(fold.names) == 1:
             raise UserError(f"protocol=file: all utterances are in the one fold {fold.names[0]!r}; two are needed.")
-        return [Fold(name, *_without(fold.codes, fold.names.index(name))) for name in natural(fold.names) if name]
+        return [Fold(name, *without(fold.codes, fold.names.index(name))) for name in natural(fold.names) if name]
     tests = [name for name in natural(split.names) if name.startswith(_TEST)]
     for name in split.names:
         if name not in _TRAIN + HELD_OUT and name not in tests:
-            lost = np.flatnonzero(_among(split, (name,)))
+            lost = np.flatnonzero(split.among((name,)))
             raise UserError(f"protocol=file: utterance {rows.utterances[lost[0]].id!r} has fold='' and "
                             f"split={name!r}; give folds, or the splits train, validation and test.")
-    train = np.flatnonzero(_among(split, _TRAIN))
+    train = np.flatnonzero(split.among(_TRAIN))
     if not len(train) or not tests:
         raise UserError("protocol=file: there is no " + ("split=test" if len(train) else "split=train")
                         + f" among the {request.word} utterances; both are needed.")
-    validation = np.flatnonzero(_among(split, HELD_OUT))
-    return [Fold(name, train, np.flatnonzero(_among(split, (name,))), validation if len(validation) else None)
+    validation = np.flatnonzero(split.among(HELD_OUT))
+    return [Fold(name, train, np.flatnonzero(split.among((name,))), validation if len(validation) else None)
             for name in tests]
 
 
@@ -136,13 +136,3 @@ def _deal(column: Column, groups: int, rng: np.random.Generator) -> np.ndarray:
         group_of[name] = group
         heapq.heapreplace(emptiest, (filled + counts[name], group))
     return group_of[column.codes]
-
-
-def _without(codes: np.ndarray, one: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of all others, and of one."""
-    return np.flatnonzero(codes != one), np.flatnonzero(codes == one)
-
-
-def _among(column: Column, names: tuple[str, ...]) -> np.ndarray:
-    """[R] whether the value is one of these."""
-    return np.array([name in names for name in column.names])[column.codes]

@@ -1,6 +1,6 @@
 """Fields of many utterances as numbers, so that folds of a million of them take seconds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,17 @@ class Column:
     def counts(self, rows: np.ndarray) -> np.ndarray:
         """How many of these rows have each value."""
         return np.bincount(self.codes[rows], minlength=len(self.names))
+
+    def among(self, names: Collection[str]) -> np.ndarray:
+        """[U] whether the value is one of these."""
+        return np.array([name in names for name in self.names], dtype=bool)[self.codes]
+
+    def shared(self, one: np.ndarray, other: np.ndarray) -> set[str] | None:
+        """The values that rows of both parts have; None if some of either are unknown."""
+        left, right = self.counts(one) > 0, self.counts(other) > 0
+        if self.unknown >= 0 and (left | right)[self.unknown]:
+            return None
+        return {self.names[code] for code in np.flatnonzero(left & right)}
 
 
 class Table:
@@ -69,6 +80,11 @@ def encode(values: Sequence[str]) -> Column:
     names = sorted(set(values))
     code = {name: number for number, name in enumerate(names)}
     return Column(tuple(names), np.fromiter(map(code.__getitem__, values), dtype=np.int32, count=len(values)))
+
+
+def without(codes: np.ndarray, one: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of all others, and of one."""
+    return np.flatnonzero(codes != one), np.flatnonzero(codes == one)
 
 
 def natural(values: Iterable[str]) -> list[str]:
