@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sercl_jax import (
+    calibration,
     checkpoint,
     encoders,
     encodings,
@@ -33,6 +34,7 @@ from sercl_jax.encoders import Params
 from sercl_jax.encodings import Mixture
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import FoldScore, Predictions
+from sercl_jax.inference import windows
 from sercl_jax.methods import supcon, supcon_recipes
 from sercl_jax.parts import Ground, Round
 from sercl_jax.types import Stage
@@ -92,7 +94,7 @@ class Adaptation:
         rates = [score.chosen["learning_rate"] for score in found[0].folds]
         layers = self._similarity(rates) if config.eval.similarity and config.arm != "frozen" else {}
         if config.final_model:
-            self._final_model(max(sorted(set(rates)), key=rates.count))
+            self._final_model(max(sorted(set(rates)), key=rates.count), found)
         shutil.rmtree(self._scratch, ignore_errors=True)
         results.write_predictions(self.workdir, found)
         summary = evaluate.summarise(found)
@@ -298,14 +300,24 @@ class Adaptation:
         groups = [np.full(len(rows), self.ground.corpora[c].key) for c, rows in tests.items()]
         return self._rows(seed, tests), np.concatenate(labels).tolist(), np.concatenate(groups).tolist()
 
-    def _final_model(self, rate: float) -> None:
-        """Fits on all the data; where the target is tested whole, on all but the target."""
-        seed = self.seeds[0]
-        fitted = self._fit(seed, self.ground.everything, rate)
+    def _final_model(self, rate: float, found: Sequence[Predictions]) -> None:
+        """Fits on all the data; where the target is tested whole, on all but the target.
+
+        Args:
+          rate: the learning rate.
+          found: what the folds predicted, for the calibration of probabilities.
+        """
+        seed, ground = self.seeds[0], self.ground
+        fitted = self._fit(seed, ground.everything, rate)
         encoder, frozen, _, _ = self._encoder(seed)
+        calibrated = calibration.of_runs(found)
+        arrays = {} if calibrated is None else calibrated.to_arrays()
+        seconds = [ground.corpora[c].utterances[u].seconds for c in ground.classifies for u in ground.everything[c]]
         checkpoint.save_model(
             self.workdir / "model", {"encoder": {"params": encoder.join(frozen, fitted.encoder)},
-                                     "heads": {"params": fitted.heads}}, {},
+                                     "heads": {"params": fitted.heads}},
+            {f"{calibration.PREFIX}{name}": value for name, value in arrays.items()},
             {"config": workdirs.identity(self.config), "labels": list(self.labels),
              "encoder": encoder.facts(), "hidden": self.recipe.hidden, "rate": fitted.rate,
-             "contrast": asdict(self.recipe.contrast)})
+             "contrast": asdict(self.recipe.contrast), "seconds": windows.usual_seconds(seconds),
+             "calibration": "" if calibrated is None else calibrated.words})

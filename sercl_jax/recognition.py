@@ -29,6 +29,7 @@ from sercl_jax import (
 from sercl_jax import config as config_lib
 from sercl_jax.corpora import copies, joined, registry
 from sercl_jax.errors import UserError
+from sercl_jax.inference import windows
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.protocol_sheet import protocol_sheet
@@ -283,8 +284,15 @@ class Recognition:
         checkpoint.save_model(self.workdir / "model", fitted.variables,
                               {"targets/mean": targets.mean, "targets/scale": targets.scale},
                               {"config": workdirs.identity(self.config), "setup": name, "settings": settings,
-                               "targets": list(ratings.DIMENSIONS)})
+                               "targets": list(ratings.DIMENSIONS), "range": self._range(rows),
+                               "seconds": windows.usual_seconds([self.utterances[u].seconds for u in rows])})
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _range(self, rows: np.ndarray) -> dict[str, tuple[float, float]]:
+        """The lowest and the highest rating of these utterances, of each dimension that is rated."""
+        columns = {name: self.ratings[rows, a] for a, name in enumerate(ratings.DIMENSIONS)}
+        return {name: (float(np.nanmin(values)), float(np.nanmax(values)))
+                for name, values in columns.items() if np.isfinite(values).any()}
 
 
 def _epoch(trained: train.TrainResult, stage: Stage) -> int:
