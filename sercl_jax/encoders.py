@@ -145,7 +145,7 @@ class CpcEncoder:
     def layers(self, trained: Params, x: Array, mask: Array, keys: Array | None = None,
                step_key: Array | None = None) -> tuple[Array, ...]:
         del mask, keys, step_key  # causal, and nothing is dropped
-        start = jnp.zeros((len(x), self.settings.context))
+        start = jnp.zeros((x.shape[0], self.settings.context))
         made: Any = Gru(self.settings.context, self.settings.dtype).apply({"params": trained["gru"]}, x, start)
         return x, made[0]
 

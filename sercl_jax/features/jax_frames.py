@@ -52,7 +52,7 @@ def alone(lengths: jax.Array, hops: int) -> Layout:
       lengths: [B] int32 samples.
       hops: S / HOP.
     """
-    shape = (len(lengths), hops)
+    shape = (lengths.shape[0], hops)
     count = num_frames(lengths, LONG)
     known = jnp.minimum(count + 1, num_frames(lengths, SHORT))
     return Layout(jnp.broadcast_to(jnp.arange(hops, dtype=jnp.int32)[None], shape),

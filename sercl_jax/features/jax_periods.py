@@ -42,7 +42,7 @@ def slices(signal: jax.Array, starts: jax.Array, length: int) -> jax.Array:
 
 def _running(values: jax.Array) -> jax.Array:
     """[L, M] -> [L, M] sums of the values before each, by blocks: M is a multiple of _BLOCK."""
-    blocks = values.reshape(len(values), -1, _BLOCK)
+    blocks = values.reshape(values.shape[0], -1, _BLOCK)
     outer = dot(blocks.sum(2), np.tri(blocks.shape[1], k=-1).T)
     return (dot(blocks, np.tri(_BLOCK, k=-1).T) + outer[..., None]).reshape(values.shape)
 
@@ -78,7 +78,7 @@ def correlations(signal: jax.Array, begin: jax.Array, shortest: jax.Array, terms
             total = total + jnp.where(counts, own[:, i:i + 1] * late[:, i:i + lags], 0)
         return total
 
-    xy = jax.lax.fori_loop(0, terms // _BLOCK, first, jnp.zeros((len(begin), lags)))
+    xy = jax.lax.fori_loop(0, terms // _BLOCK, first, jnp.zeros((begin.shape[0], lags)))
     xy = jax.lax.fori_loop(0, lags // _BLOCK, second, xy)
     n = (shortest[:, None] + jnp.arange(lags)[None]).astype(jnp.float32)
     early = jnp.arange(terms)[None] < shortest[:, None]

@@ -90,7 +90,7 @@ def _taken_in(lanes: _Lanes, match: jax_periods.Match, found: jax.Array) -> _Lan
 def _longest_first(voiced: jax.Array, lanes: int) -> jax.Array:
     """First frames of the stretches of a [T] contour, the longest stretch first, then T for "none" at least `lanes`
     times: the lanes then finish at about the same time."""
-    total = len(voiced)
+    total = voiced.shape[0]
     before, after = jnp.pad(voiced, (1, 0))[:-1], jnp.pad(voiced, (0, 1))[1:]
     first, last = (jnp.nonzero(edge, size=total // 2 + 1, fill_value=total)[0].astype(jnp.int32)
                    for edge in (voiced & ~before, voiced & ~after))
@@ -110,6 +110,12 @@ def _values(sums: _Sums, held: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where(some, fresh, held), jnp.where(some & enough, fresh, held)
 
 
+def _lane_count(batch: int, hops: int) -> int:
+    if not isinstance(batch, int):  # exported for any batch, a symbol: it cannot be compared with anything
+        return batch * -(-hops // _FRAMES_PER_LANE)
+    return min(-(-batch * hops // _FRAMES_PER_LANE), _MOST_LANES)
+
+
 def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
     """Jitter and shimmer of every frame.
 
@@ -122,7 +128,7 @@ def perturbation_of(signal: jax.Array, f0: jax.Array) -> jax.Array:
     """
     batch, hops = f0.shape
     total = batch * hops
-    count = min(-(-total // _FRAMES_PER_LANE), _MOST_LANES)
+    count = _lane_count(batch, hops)
     flat = jnp.pad(signal.reshape(-1), (0, 4 * perturbation.LONGEST))
     off = jax_exact.rounding(flat)
     contour = jnp.pad(f0.reshape(-1), (0, 1))

@@ -103,7 +103,8 @@ def attention(query: Array, key: Array, value: Array, mask: Array) -> Array:
       [B, T, H, D] of the arguments' type; sums and softmax are float32.
     """
     batch, frames, heads, width = query.shape
-    group = _group(batch * heads, 4 * frames * frames)
+    # Exported for any batch, its size is a symbol: groups are then of one utterance's heads.
+    group = _group(batch * heads if isinstance(batch, int) else heads, 4 * frames * frames)
 
     def grouped(z: Array) -> Array:
         return z.transpose(0, 2, 1, 3).reshape(-1, group, frames, width)
