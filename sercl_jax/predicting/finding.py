@@ -45,15 +45,16 @@ def absence(path: Path) -> str:
     """Why there is no recording at a path that `find` gave, in words; "" if there is a file."""
     if path == STDIN:
         return ""
+    if os.path.isdir(path):
+        return f"{path}: holds no audio files ({', '.join(SUFFIXES[:7])} ...)"
     try:
-        if path.is_dir():
-            return f"{path}: holds no audio files ({', '.join(SUFFIXES[:7])} ...)"
-        if path.exists():
-            return ""
-    except (OSError, ValueError) as error:  # a folder on the way that may not be entered, a name that cannot be
-        return f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"
-    what = "nothing matches this pattern" if glob.has_magic(str(path)) else "there is no such file or folder"
-    return f"{path}: {what}"
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        what = "nothing matches this pattern" if glob.has_magic(str(path)) else "there is no such file or folder"
+        return f"{path}: {what}"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})"
+    return ""
 
 
 def _of(text: str) -> list[Path]:
@@ -63,7 +64,7 @@ def _of(text: str) -> list[Path]:
         return [Path(os.path.abspath("-"))]
     if path == STDIN or absence(path) == "":
         return [path]
-    if path.is_dir():
+    if os.path.isdir(path):
         return list(_below(path)) or [path]
     if not glob.has_magic(text):
         return [path]
