@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -60,36 +61,47 @@ def parallel_map(function: Callable[[A], R], items: Sequence[A], *, workers: int
     bar: Iterable[Any] = tqdm(total=len(items), desc=description, unit=unit, disable=not progress,
                               mininterval=0.5 if sys.stderr.isatty() else 10, dynamic_ncols=True)
     with bar:  # type: ignore[attr-defined]
-        if count <= 1:
-            for item in items:
-                yield function(item)
-                bar.update()  # type: ignore[attr-defined]
-            return
-        saved = {name: os.environ.get(name) for name in _ONE_THREAD}
-        os.environ.update(_ONE_THREAD)  # inherited by the spawned processes before they import NumPy
-        pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"),
-                                   initializer=_start_worker)
-        try:
-            yield from _in_order(pool, function, items, count, bar)
-        except BrokenProcessPool as error:
-            raise UserError(f"{description}: a worker process was killed, perhaps for want of memory; "
-                            "run the same command again, with fewer workers if it recurs.") from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            for name, value in saved.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+        for result in stream(function, items, workers=count, description=description):
+            yield result
+            bar.update()  # type: ignore[attr-defined]
 
 
-def _in_order(pool: ProcessPoolExecutor, function: Callable[[A], R], items: Sequence[A], count: int,
-              bar: Any) -> Iterator[R]:
-    futures: dict[int, Future[R]] = {}
-    submitted = 0
-    for position in range(len(items)):
-        while submitted < len(items) and len(futures) < 4 * count:
-            futures[submitted] = pool.submit(function, items[submitted])
-            submitted += 1
-        yield futures.pop(position).result()
-        bar.update()
+def stream(function: Callable[[A], R], items: Iterable[A], *, workers: int, description: str) -> Iterator[R]:
+    """`parallel_map` for items that come one by one, perhaps without end; each is taken when a process is near it.
+
+    Args:
+      function, description: see there.
+      items: what to map over.
+      workers: processes; 0 or 1 works in this one.
+
+    Raises:
+      UserError: a worker was killed.
+    """
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    saved = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)  # inherited by the spawned processes before they import NumPy
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    try:
+        yield from _in_order(pool, function, items, 4 * workers)
+    except BrokenProcessPool as error:
+        raise UserError(f"{description}: a worker process was killed, perhaps for want of memory; "
+                        "run the same command again, with fewer workers if it recurs.") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in saved.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _in_order(pool: ProcessPoolExecutor, function: Callable[[A], R], items: Iterable[A], ahead: int) -> Iterator[R]:
+    futures: deque[Future[R]] = deque()
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) >= ahead:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()

@@ -20,6 +20,9 @@ class Card:
       calibration: how probabilities were calibrated, in words; "" for other kinds.
       notes: what whoever uses it should know, such as that it was trained on synthetic speech.
       frames: F, the width of frame embeddings; 0 if it has none.
+      frame_hop: samples at 16 kHz between frames.
+      frame_reach: samples that the first frame needs: S samples have 1 + (S - frame_reach) // frame_hop frames, but
+        at least one.
     """
 
     method: str
@@ -32,6 +35,8 @@ class Card:
     calibration: str = ""
     notes: tuple[str, ...] = ()
     frames: int = 0
+    frame_hop: int = 160
+    frame_reach: int = 160
     facts: Mapping[str, Any] = field(default_factory=dict)  # JSON-like: protocol, metrics, config, versions
 
     def to_json(self) -> dict[str, Any]:

@@ -18,10 +18,18 @@ class Inputs(Protocol):
 
     Attributes:
       lengths: what a batch may be padded to, increasing, in the unit of `size`.
+      longest: samples of the longest window that the longest length holds; None if it holds any.
+      in_workers: whether `describe` takes so long that worker processes pay off for much audio.
     """
 
     @property
     def lengths(self) -> tuple[int, ...]: ...
+
+    @property
+    def longest(self) -> int | None: ...
+
+    @property
+    def in_workers(self) -> bool: ...
 
     def describe(self, waveform: np.ndarray) -> Mapping[str, np.ndarray]:
         """One window, [S] int16 at 16 kHz, not longer than the longest length, as unpadded arrays."""

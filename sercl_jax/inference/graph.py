@@ -1,0 +1,143 @@
+"""SERUGCL for use: features, nodes, graph encoders, SVM, probabilities."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sercl_jax.errors import UserError
+from sercl_jax.inference import classifier, node_features, origin
+from sercl_jax.inference.card import CLASSES, Card
+from sercl_jax.inference.inputs import SPEAKER, AnyInputs, NodeInputs, WaveformInputs
+from sercl_jax.inference.origin import Origin
+from sercl_jax.inference.pipeline import EMBEDDING, PROBABILITY, Pipeline
+from sercl_jax.inference.speaker import NODE_COUNT, NODE_MEAN, NODE_VARIANCE
+from sercl_jax.inference.windows import USUAL
+from sercl_jax.models.cpc import CpcSettings
+from sercl_jax.models.serugcl import SerugclSettings, embedder
+from sercl_jax.types import Batch, Variables
+
+FEATURES = "features"  # statistics, by which nodes are standardised
+_STAND_IN = {"is10_librosa": "is10_jax", "is10_jax": "is10_librosa"}  # the same descriptors on host and device
+
+
+def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
+    """The final model of a run of SERUGCL.
+
+    Raises:
+      UserError: there is none; or its features cannot be computed for new recordings.
+    """
+    del seed  # there is one model
+    found = origin.read(workdir)
+    config, settings = found.config, _settings(found)
+    functionals = config["encoder"]["input_block"] == "functionals"
+    features, notes = _features(found, functionals)
+    own, labels, words = classifier.variables(found)
+    statistics: dict[str, Any] = {FEATURES: found.arrays_of(f"{FEATURES}/")}
+    width, embedding = len(statistics[FEATURES]["mean"]), len(own[classifier.SVM]["mean"])
+    grouped = config["normalise"] != "global"
+    centred = grouped and config["eval"]["speaker_embeddings"]
+    if centred:
+        statistics |= classifier.embedding_statistics(found)
+    nodes = config["graph"]["readout_nodes"] or config["graph"]["nodes"]
+    speaker = {"speaker": width if grouped else 0, "speaker_embedding": embedding if centred else 0}
+    on_device = not set(features.split("+")) - set(node_features.DEVICE) and features != "logmel"
+    inputs: AnyInputs = (WaveformInputs(**speaker) if on_device else
+                         NodeInputs(features, nodes, functionals, **speaker))
+    encoders = {name: value for name, value in found.variables.items() if name.startswith("encoder")}
+    cpc = {name: value for name, value in found.variables.items() if name == node_features.CPC}
+    make = node_features.maker(features, nodes, _cpc(found)) if on_device else _given
+    return Pipeline(
+        Card("serugcl", CLASSES, labels, found.corpus, embedding,
+             found.metadata.get("seconds", USUAL), trim=bool(config["data"].get("trim", False)), calibration=words,
+             notes=(*found.notes(), *classifier.notes(found), *notes), facts=found.facts()),
+        inputs, _apply(settings, make, functionals, grouped, centred),
+        {**encoders, **cpc, **statistics, **own})
+
+
+def _settings(found: Origin) -> SerugclSettings:
+    if "settings" in found.metadata:
+        plain = dict(found.metadata["settings"]["encoder"])
+        return SerugclSettings(**{name: tuple(value) if isinstance(value, list) else value
+                                  for name, value in plain.items()})
+    from ml_collections import ConfigDict  # models of before need what training needs
+
+    from sercl_jax.methods import serugcl
+
+    return serugcl.recipe(ConfigDict(found.config)).settings
+
+
+def _features(found: Origin, functionals: bool) -> tuple[str, tuple[str, ...]]:
+    """What to compute for new recordings, and what is to be said of it.
+
+    Kinds that only the device has make all others be computed there, but functionals are the host's.
+    """
+    kinds = found.config["features"].split("+")
+    if node_features.CPC in kinds and (functionals or "is10" in kinds):
+        other = "config.encoder.input_block=functionals" if functionals else "is10"
+        raise UserError(f"{found.workdir}: features={found.config['features']}: cpc runs on the device and {other} "
+                        "on the host, which cannot be joined for new recordings; train with is10_librosa, or without "
+                        "functionals.")
+    if functionals:
+        wanted = [_STAND_IN[kind] if kind == "is10_jax" else kind for kind in kinds]
+    elif {"is10_jax", node_features.CPC} & set(kinds):
+        wanted = [_STAND_IN[kind] if kind == "is10_librosa" else kind for kind in kinds]
+    else:
+        wanted = kinds
+    notes = tuple(f"Trained on {before}; new recordings are described by {after}, the same in {_PRECISION[after]} "
+                  "precision." for before, after in zip(kinds, wanted, strict=True) if before != after)
+    return "+".join(wanted), notes
+
+
+_PRECISION = {"is10_jax": "single", "is10_librosa": "double"}
+
+
+def _cpc(found: Origin) -> CpcSettings | None:
+    if node_features.CPC not in found.config["features"].split("+"):
+        return None
+    if node_features.CPC not in found.variables:
+        raise found.too_old("parameters of CPC")
+    return CpcSettings(**found.metadata["settings"]["cpc"])
+
+
+def _given(variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    del variables
+    return batch["x"], batch["mask"]
+
+
+def _apply(settings: SerugclSettings, nodes: node_features.Nodes, functionals: bool, grouped: bool,
+           centred: bool) -> Callable[[Variables, Batch], dict[str, jax.Array]]:
+    embed = embedder(settings)
+
+    def apply(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+        x, mask = nodes(variables, batch)
+        there = mask[..., None]
+        mean, std = (variables[FEATURES][name][None, None] for name in ("mean", "std"))
+        x = jnp.where(there, (x - mean) / std, 0)
+        made: dict[str, Any] = {}
+        if grouped:
+            made = _statistics(x, there)
+            mean, std = (batch[name][:, None] for name in SPEAKER)
+            x = jnp.where(there, (x - mean) / std, 0)
+        # The number draws the edges of a random graph, a control.
+        graph = {"x": x, "mask": mask, "index": jnp.zeros(x.shape[0], jnp.int32)}
+        parts = [embed(variables[name], graph) for name in _members(variables)]
+        embedding = jnp.concatenate([batch["functionals"], *parts] if functionals else parts, -1)
+        if centred:
+            embedding = classifier.centred(variables, batch, embedding)
+        return {**made, EMBEDDING: embedding, PROBABILITY: classifier.probabilities(variables, embedding)}
+
+    return apply
+
+
+def _members(variables: Variables) -> list[str]:
+    return sorted((name for name in variables if name.startswith("encoder")), key=lambda name: int(name[7:]))
+
+
+def _statistics(x: jax.Array, there: jax.Array) -> dict[str, jax.Array]:
+    count = jnp.sum(there, 1).astype(jnp.float32)
+    mean = jnp.sum(x, 1) / jnp.maximum(count, 1)
+    variance = jnp.sum(jnp.where(there, jnp.square(x - mean[:, None]), 0), 1) / jnp.maximum(count, 1)
+    return {NODE_COUNT: count[:, 0], NODE_MEAN: mean, NODE_VARIANCE: variance}

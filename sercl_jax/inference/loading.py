@@ -1,0 +1,53 @@
+"""From a folder to a `Model`: a finished workdir, or an exported bundle."""
+
+import importlib
+import os
+from pathlib import Path
+
+from sercl_jax import parallel
+from sercl_jax.errors import UserError
+from sercl_jax.inference import origin
+from sercl_jax.inference.model import Model
+from sercl_jax.inference.pipeline import Pipeline
+
+BUNDLE = "bundle.json"
+# By method, or by method and set-up: the module of this package whose `pipeline(workdir, seed)` makes it.
+_PIPELINES = {"serugcl": "graph", "cpc:probe": "probe", "cpc:pretrain": "representation", "cpc": "ratings_model",
+              "supcon": "speech"}
+
+
+def load(path: str | Path, *, seed: int = 0) -> Model:
+    """Opens what was trained, or exported.
+
+    Compiled programs are kept in the user's cache ($SERCL_CACHE or ~/.cache/sercl_jax), so that only the first use
+    of a model compiles anything.
+
+    Args:
+      path: the workdir of a finished run, or a bundle of `python -m sercl_jax.export`.
+      seed: of the pre-training to take, where a workdir holds several.
+
+    Raises:
+      UserError: it is neither, or damaged.
+    """
+    path = Path(path).expanduser()
+    cache = Path(os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser()
+    parallel.enable_compilation_cache(cache / "compiled")
+    if (path / BUNDLE).is_file():
+        bundle = importlib.import_module("sercl_jax.inference.bundle")
+        return Model(bundle.open_bundle(path))
+    return Model(pipeline_of(path, seed))
+
+
+def pipeline_of(workdir: Path, seed: int = 0) -> Pipeline:
+    """The network of a finished run and all that stands around it.
+
+    Raises:
+      UserError: it is no workdir, holds no model, or one of a method that has no pipeline.
+    """
+    config = origin.read_config(workdir)
+    name = f"{config['method']}:{config['setup']}" if "setup" in config else config["method"]
+    module = _PIPELINES.get(name) or _PIPELINES.get(config["method"])
+    if module is None:
+        raise UserError(f"{workdir}: method={config['method']}: its models cannot be used for predictions.")
+    made: Pipeline = importlib.import_module(f"sercl_jax.inference.{module}").pipeline(workdir, seed)
+    return made
