@@ -258,21 +258,28 @@ def summarise(runs: Sequence[Predictions]) -> dict[str, Any]:
 def compare(ours: Sequence[Predictions], theirs: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
     """The paired difference ours - theirs of two systems tested on the same utterances and folds.
 
-    A run is paired with the other system's run of the same fold_seed: of the same seed if there is one, else
-    with the mean over that fold_seed's runs (a baseline has no seed).
-
     Returns:
-      {"UA": {"mean", "std" (over pairs), "ci95": [low, high]}, "WA", "F1"}.
+      {"UA": {"mean", "std" (over the pairs of `paired_confusions`), "ci95": [low, high]}, "WA", "F1"}.
     """
-    _check_runs([*ours, *theirs])
-    pairs = [(a, b) for a in ours for b in _partners(a, theirs)]
-    left, right = (np.stack([pair[side].speaker_confusions() for pair in pairs]) for side in (0, 1))
+    left, right = paired_confusions(ours, theirs)
     result = {}
     for name, metric in METRICS.items():
         differences = metric(left.sum(1)) - metric(right.sum(1))
         result[name] = {"mean": float(differences.mean()), "std": float(differences.std()),
                         "ci95": list(ci95_difference(left, right, metric))}
     return result
+
+
+def paired_confusions(ours: Sequence[Predictions], theirs: Sequence[Predictions]) -> tuple[np.ndarray, np.ndarray]:
+    """Each system's confusion matrices by speaker, both [P, S, K, K], for P pairs of runs.
+
+    A run is paired with the other system's run of the same fold_seed: of the same seed if there is one, else
+    with each of that fold_seed's runs (a baseline has no seed).
+    """
+    _check_runs([*ours, *theirs])
+    pairs = [(a, b) for a in ours for b in _partners(a, theirs)]
+    left, right = (np.stack([pair[side].speaker_confusions() for pair in pairs]) for side in (0, 1))
+    return left, right
 
 
 def _partners(run: Predictions, others: Sequence[Predictions]) -> list[Predictions]:

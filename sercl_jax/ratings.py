@@ -120,18 +120,31 @@ def summarise(runs: Sequence[RatingPredictions]) -> dict[str, Any]:
 def compare(ours: Sequence[RatingPredictions], theirs: Sequence[RatingPredictions]) -> dict[str, dict[str, Any]]:
     """The paired difference ours - theirs of two systems tested on the same utterances.
 
-    A run is paired with the other system's run of the same seed; if that has none, with all of its runs.
-
     Returns:
-      {"CCC_avg": {"mean", "std" (over pairs), "ci95": [low, high]}, ...}, as in `summarise`.
+      {"CCC_avg": {"mean", "std" (over the pairs of `paired_moments`), "ci95": [low, high]}, ...}, as in `summarise`.
     """
-    _check_runs([*ours, *theirs])
-    pairs = [(a, b) for a in ours for b in [b for b in theirs if b.seed == a.seed] or theirs]
+    left, right = paired_moments(ours, theirs)
     names = _names(ours[0])
-    left, right = (np.stack([_moments(pair[side]) for pair in pairs]) for side in (0, 1))
     values = _by_name(_ccc(left.sum(1)) - _ccc(right.sum(1)), names)
     resampled = _by_name(_resampled(left) - _resampled(right), names)
     return {name: _figure(v, resampled[name].mean(1)) for name, v in values.items()}
+
+
+def paired_moments(ours: Sequence[RatingPredictions],
+                   theirs: Sequence[RatingPredictions]) -> tuple[np.ndarray, np.ndarray]:
+    """What CCC is a function of, by speaker, for P pairs of runs of two systems: both [P, S, 3, 6].
+
+    A run is paired with the other system's run of the same seed; if that has none, with all of its runs.
+    """
+    _check_runs([*ours, *theirs])
+    pairs = [(a, b) for a in ours for b in [b for b in theirs if b.seed == a.seed] or theirs]
+    left, right = (np.stack([_moments(pair[side]) for pair in pairs]) for side in (0, 1))
+    return left, right
+
+
+def average_ccc(moments: np.ndarray) -> np.ndarray:
+    """[..., 3, 6] sums over speakers of `paired_moments` -> [...] CCC_avg, over the dimensions that are rated."""
+    return np.nanmean(_ccc(moments), axis=-1)
 
 
 def save(path: Path, predictions: RatingPredictions) -> None:

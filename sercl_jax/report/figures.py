@@ -37,7 +37,7 @@ def scores(results: Results) -> Drawing | None:
                     if metric in paper:
                         marks.paper_point(axis, place, metric, paper[metric])
             elif metric in results.paper:
-                axis.axvline(marks.scale(metric) * results.paper[metric].mean, color=style.CONTRAST, linewidth=1,
+                axis.axvline(values.scale(metric) * results.paper[metric].mean, color=style.CONTRAST, linewidth=1,
                              linestyle=(0, (4, 3)))
                 marks.paper_point(axis, len(systems), metric, results.paper[metric])
             marks.name_places(axis, names, shown=axis is axes[0])

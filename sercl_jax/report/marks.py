@@ -12,27 +12,30 @@ _WRAP = 34  # characters to a line of a name beside a plot
 _SHORT = 24  # characters of a name inside a plot
 
 
-def scale(metric: str) -> float:
-    """From the stored value to the one on the axis."""
-    return 100.0 if values.is_percentage(metric) else 1.0
-
-
 def point(axis: Axes, place: float, metric: str, score: Estimate, color: str = style.ACCENT) -> None:
     """The mean as a dot, and its 95 % interval, or else one standard deviation, as a bar."""
     low, high = bar(score)
-    axis.plot([scale(metric) * low, scale(metric) * high], [place, place], color=color, linewidth=2.2, alpha=0.5,
+    axis.plot([values.scale(metric) * low, values.scale(metric) * high], [place, place], color=color, linewidth=2.2, alpha=0.5,
               solid_capstyle="butt")
-    axis.plot(scale(metric) * score.mean, place, "o", color=color, markersize=6)
+    axis.plot(values.scale(metric) * score.mean, place, "o", color=color, markersize=6)
 
 
 def paper_point(axis: Axes, place: float, metric: str, value: Estimate, upright: bool = False) -> None:
     """The paper's value, hollow, and its spread; `upright` where the metric runs up the vertical axis."""
-    x, y = scale(metric) * value.mean, place
+    x, y = values.scale(metric) * value.mean, place
     if value.std:
-        ends = [scale(metric) * end for end in bar(value)]
+        ends = [values.scale(metric) * end for end in bar(value)]
         axis.plot(*(([y, y], ends) if upright else (ends, [y, y])), color=style.CONTRAST, linewidth=1.2, alpha=0.7)
     axis.plot(*((y, x) if upright else (x, y)), "D", color=style.CONTRAST, markerfacecolor="none", markersize=6,
               markeredgewidth=1.5)
+
+
+def of_series(number: int, count: int) -> dict[str, str]:
+    """Colour and marker of one of several series; with more series than colours a colour has another marker."""
+    if count == 1:
+        return {"color": style.ACCENT, "marker": "o"}
+    return {"color": style.SERIES[number % len(style.SERIES)],
+            "marker": style.MARKERS[(number + number // len(style.SERIES)) % len(style.MARKERS)]}
 
 
 def bar(score: Estimate) -> tuple[float, float]:

@@ -55,7 +55,7 @@ def _sweep(table: Table) -> Drawing:
 def _line(axis: Axes, metric: str, rows: Sequence[Row]) -> None:
     points = sorted(((row.x, row.metrics[metric]) for row in rows if row.x is not None and metric in row.metrics),
                     key=lambda point: point[0])
-    scale = marks.scale(metric)
+    scale = values.scale(metric)
     for x, score in points:
         axis.plot([x, x], [scale * end for end in marks.bar(score)], color=style.ACCENT, linewidth=1.6, alpha=0.45,
                   solid_capstyle="butt")

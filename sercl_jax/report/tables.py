@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from sercl_jax.files import atomic_path, write_text
-from sercl_jax.report import html, table_figure, values
+from sercl_jax.report import grid, html, table_figure, values
 from sercl_jax.report.table import Table
 from sercl_jax.report.values import Estimate
 
@@ -103,23 +103,11 @@ def latex(table: Table) -> str:
     """A `table` environment for the booktabs package."""
     header, body = cells(table)
     notes = header[-1] == "note"
-    columns = "l" + "r" * (len(header) - 1 - notes) + "l" * notes
-    lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{_latex(table.title)}. {_latex(table.caption)}}}",
-             rf"  \begin{{tabular}}{{{columns}}}", r"    \toprule"]
-    lines.append("    " + " & ".join(map(_latex, header)) + r" \\")
-    lines.append(r"    \midrule")
-    lines += ["    " + " & ".join(map(_latex, line)) + r" \\" for line in body]
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+    return grid.latex(f"{table.title}. {table.caption}", header, body,
+                      "l" + "r" * (len(header) - 1 - notes) + "l" * notes)
 
 
 def _markdown(text: str) -> str:
     for old, new in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " "), ("*", "\\*"), ("`", "\\`")):
         text = text.replace(old, new)
     return text
-
-
-def _latex(text: str) -> str:
-    escapes = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-               "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " ", "±": r"$\pm$",
-               "−": "$-$", "<": r"\textless{}", ">": r"\textgreater{}"}
-    return "".join(escapes.get(character, character) for character in text)

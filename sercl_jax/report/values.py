@@ -21,6 +21,11 @@ def is_percentage(metric: str) -> bool:
     return not metric.startswith("CCC")
 
 
+def scale(metric: str) -> float:
+    """From a stored value to the one that is shown."""
+    return 100.0 if is_percentage(metric) else 1.0
+
+
 def name(metric: str) -> str:
     """A metric's name in words, where its own is not what readers call it."""
     return {"identified_1": "next step identified", "identified": "identified, mean of all steps"}.get(metric, metric)
