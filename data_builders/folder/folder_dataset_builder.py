@@ -65,8 +65,8 @@ def _audio(options: Options) -> list[Entry]:
                                         copies=options.download_dir, progress=options.progress)
              if not any(part.startswith(".") for part in entry.relative.parts)]
     if not found:
-        raise UserError(f"{place}: holds no recordings (.{', .'.join(AUDIO[:7])} ...); give the folder, or the zip or "
-                        "tar, that they are in.")
+        raise UserError(f"{place}: holds no recordings (.{', .'.join(AUDIO[:7])} ...); give the folder, the zip or "
+                        "the tar that they are in.")
     return found
 
 
@@ -86,8 +86,8 @@ def _refusal(place: Path, failures: dict[str, str], told: Named) -> str:
     more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
     skip = ", or leave them out with --config.data.on_error=skip" if told.rows else ""
     return (f"{place}: {len(failures)} of {len(failures) + len(told.rows)} recordings are not understood ({listed}"
-            f"{more}). Name folders or files by emotions ({', '.join(EMOTIONS)}), say where the names tell them, as in "
-            f"--config.data.pattern=\"{{label}}/*\" or \"{{speaker}}_{{label}}_*.wav\"{skip}.")
+            f"{more}). Name folders or files by emotions ({', '.join(EMOTIONS)}), say where the names tell them, "
+            f"as in --config.data.pattern=\"{{label}}/*\" or \"{{speaker}}_{{label}}_*.wav\"{skip}.")
 
 
 def _summary(place: Path, told: Named, left_out: int) -> str:

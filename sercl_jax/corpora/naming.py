@@ -3,8 +3,8 @@
     named([PurePosixPath("anna/angry/1.wav"), ...]).rows[0]
     {"path": "anna/angry/1.wav", "label": "angry", "speaker": "anna"}
 
-A pattern says it outright: `{speaker}_{label}_*.wav`. Fields in braces are columns of a manifest; `*` is anything within
-a name, `?` a character, and a pattern with folders in it is matched from the end of the path.
+A pattern says it outright: `{speaker}_{label}_*.wav`. Fields in braces are columns of a manifest; `*` is anything
+within a name, `?` a character, and a pattern is matched from the end of the path.
 """
 
 import re
@@ -41,7 +41,8 @@ def named(paths: Sequence[PurePosixPath], pattern: str = "") -> Named:
     """Reads names.
 
     Without a pattern a file's emotion is the one that its folders and its name tell, in any of the words of `labels`;
-    folders that all files share tell nothing. Speakers are taken from the one place in the paths that could name them.
+    folders that all files share tell nothing. Speakers are taken from the one place in the paths that could name
+    them, see `speaking`.
 
     Args:
       paths: of files, relative to the folder that a user gives.
@@ -85,7 +86,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
                     f"something must stand between the fields {name} and {parts[position + 1][1:-1]}."))
             seen.append(name)
             # A field ends before what follows it; before a star, where its letters end.
-            value = r"[^\W\d_]+" if after == "*" else "[^/]+" if after in ("", "/", "?") else f"[^/{re.escape(after)}]+"
+            value = rf"[^/{re.escape(after)}]+" if after not in ("", "/", "?") else "[^/]+"
+            value = r"[^\W\d_]+" if after == "*" else value
             made.append(f"(?P<{name}>{value})")
     return re.compile(f"(?:.*/)?{''.join(made)}", re.IGNORECASE | re.DOTALL)
 

@@ -11,8 +11,8 @@ Pieces = Sequence[Sequence[Sequence[str]]]  # of each file: of each of its folde
 _MARKER = r"speaker|spkr|spk|speak|actor|actress|subject|subj|person|voice|sprecher|sprecherin|locuteur|hablante"
 _MARKED = re.compile(rf"(?:{_MARKER})[\W_]*[^\W_]+", re.IGNORECASE)
 # What is numbered, and is no speaker.
-_NUMBERED = re.compile(r"(?:take|part|set|session|ses|batch|day|rec|recording|clip|file|track|audio|wav|sentence|text|"
-                       r"utt|utterance|no|nr|v|data|test|train)[\W_]*\d*|\d+", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:take|part|set|session|ses|batch|day|rec|recording|clip|file|track|audio|wav|sentence|"
+                       r"text|utt|utterance|no|nr|v|data|test|train)[\W_]*\d*|\d+", re.IGNORECASE)
 _TRAINING = {"train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test",
              **dict.fromkeys(HELD_OUT, "validation"), "validate": "validation"}
 
@@ -30,8 +30,8 @@ def speakers(pieces: Pieces, labels: Sequence[str]) -> tuple[str, list[str]]:
     """The speakers, if exactly one place can name them.
 
     Such a place, a level of folders or a word of the files' names at the same position in all, has at least two
-    values, each of several files and nearly each of several emotions. One that is called speaker, actor or the like
-    is taken before others.
+    values, with two files or more on average, most of them with several emotions; and no emotion has but one of them,
+    which could then not be left out of a training. One that is called speaker, actor or the like goes before others.
 
     Args:
       pieces: see above, without the emotions.
@@ -71,10 +71,12 @@ def _could_be(values: Sequence[str], labels: Sequence[str]) -> bool:
     files = Counter(values)
     if not 2 <= len(files) <= len(values) / 2 or any(_NUMBERED.fullmatch(value) for value in files):
         return False
-    told = defaultdict(set)
+    emotions, who = defaultdict(set), defaultdict(set)
     for value, label in zip(values, labels, strict=True):
-        told[value].add(label)
-    return 2 * sum(len(emotions) > 1 for emotions in told.values()) > len(files)
+        emotions[value].add(label)
+        who[label].add(value)
+    several = sum(len(found) > 1 for found in emotions.values())
+    return 2 * several > len(files) and all(len(found) > 1 for found in who.values())
 
 
 def _merged(stem: Sequence[str]) -> list[str]:
