@@ -18,7 +18,7 @@ from sercl_jax import files, parallel, provenance, report, results, workdirs
 from sercl_jax.errors import UserError
 from sercl_jax.workbench import Workbench, cache_directory
 
-# By method, or by method and set-up: module and class of the steps.
+# By method, or by method and set-up: module and class of the steps. A method in a file of its own embeds.
 _PROCEDURES = {
     "serugcl": ("classification", "Classification"),
     "cpc:probe": ("classification", "Classification"),
@@ -148,7 +148,8 @@ def _corpus_keys(config: ConfigDict, bench: Workbench, finished: bool) -> dict[s
 
 def _procedure(config: ConfigDict) -> Callable[..., Procedure]:
     name = f"{config.method}:{config.setup}" if "setup" in config else config.method
-    module, made = _PROCEDURES.get(name) or _PROCEDURES[config.method]
+    module, made = (_PROCEDURES["serugcl"] if "method_file" in config else
+                    _PROCEDURES.get(name) or _PROCEDURES[config.method])
     return getattr(importlib.import_module(f"sercl_jax.{module}"), made)
 
 
