@@ -27,10 +27,9 @@ from sercl_jax.serve.limits import Limits, Refused
 _log = logging.getLogger(__name__)
 
 _MOST_WINDOWS = 1500
-# Path -> file and type. Colours and type are those of reports.
-_PAGE = {"/": ("serve/page/index.html", "text/html"), "/style.css": ("report/style.css", "text/css"),
-         "/page.css": ("serve/page/page.css", "text/css"), "/icon.svg": ("serve/page/icon.svg", "image/svg+xml"),
-         **{f"/{name}.js": (f"serve/page/{name}.js", "text/javascript")
+_PAGE = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css"),
+         "/icon.svg": ("icon.svg", "image/svg+xml"),
+         **{f"/{name}.js": (f"{name}.js", "text/javascript")
             for name in ("page", "drawing", "sound", "recorder", "worklet")}}
 _BODY = {"required": True, "content": {
     "multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": {
@@ -115,7 +114,7 @@ def create(model: Predictor, limits: Limits, hosts: tuple[str, ...] | None = gua
         return {"status": "ok", "requests": requests}
 
     for path, (file, media) in _PAGE.items():
-        content = (resources.files("sercl_jax") / file).read_bytes()
+        content = (resources.files("sercl_jax.serve") / "page" / file).read_bytes()
         app.add_api_route(path, _fixed(Response(content, media_type=media)), include_in_schema=False)
     return app
 
