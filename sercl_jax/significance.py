@@ -34,7 +34,7 @@ def exchange_p(ours: np.ndarray, theirs: np.ndarray, statistic: Callable[[np.nda
     """
     if ours.shape != theirs.shape:
         raise ValueError(f"the systems' shapes {ours.shape} and {theirs.shape} differ.")
-    pairs, speakers = ours.shape[:2]
+    speakers = ours.shape[1]
     _check(speakers, FEWEST_SPEAKERS, "speakers")
     exchanges = _exchanges(speakers, seed)
     left, right = (x.swapaxes(0, 1).reshape(speakers, -1) for x in (ours, theirs))

@@ -48,13 +48,17 @@ def training(curves: Sequence[Curve], synthetic: bool) -> Drawing | None:
     axis_name = _axis_name(curves)
     with style.drawing():
         figure, axes = style.new_figure(2.75 * len(names) + 0.3, 2.5, 1, len(names))
-        for axis, name in zip(axes, names, strict=True):
-            _bundle(axis, _lines(curves, axis_name, name), style.ACCENT)
-            _label(axis, _CONTRAST[name], axis_name)
         words = []
-        for name in names:
-            _, mean = _mean(_lines(curves, axis_name, name))
-            words.append(f"{_CONTRAST[name]} goes from {mean[0]:.3f} to {mean[-1]:.3f}")
+        series = _series(curves) if any(curve.run for curve in curves) else {"": curves}
+        for axis, name in zip(axes, names, strict=True):
+            for index, (label, members) in enumerate(series.items()):
+                lines = _lines(members, axis_name, name)
+                _bundle(axis, lines, _color(index, series))
+                if lines:
+                    _, mean = _mean(lines)
+                    words.append(f"{_CONTRAST[name]}{_of(label, series)} goes from {mean[0]:.3f} to {mean[-1]:.3f}")
+            _label(axis, _CONTRAST[name], axis_name)
+        _legend(figure, series, [])
         return style.finish(figure, "training", "Training", _caption(len(curves)), "; ".join(words) + ".", synthetic)
 
 

@@ -57,8 +57,8 @@ def scores(results: Results) -> Drawing | None:
         return style.finish(figure, "scores", "Scores", caption, words + ".", results.synthetic)
 
 
-def confusion(results: Results) -> Drawing | None:
-    """Fig. 5: share of each true class that was given each label, with counts."""
+def confusion(results: Results, suffix: str = "") -> Drawing | None:
+    """Fig. 5: share of each true class that was given each label, with counts; `suffix` is of the figure's name."""
     if results.confusion is None:
         return None
     counts, labels = results.confusion, [marks.short(label) for label in results.labels]
@@ -82,7 +82,7 @@ def confusion(results: Results) -> Drawing | None:
         axis.spines[:].set_visible(False)
         mean = f", mean of {len(results.runs)} runs" if len(results.runs) > 1 else ""
         words = "; ".join(_confused(labels, shares, true) for true in range(len(labels)))
-        return style.finish(figure, "confusion", "Confusion matrix",
+        return style.finish(figure, f"confusion{suffix}", "Confusion matrix",
                             f"Upper number: percentage of the true class (its row); lower number: utterances{mean}. "
                             "Test predictions of all folds pooled.",
                             f"Confusion matrix, true classes in rows. {words}.", results.synthetic)
@@ -112,7 +112,7 @@ def recalls(results: Results) -> Drawing | None:
                             results.synthetic)
 
 
-def scatter(embeddings: Embeddings, results: Results) -> Drawing | None:
+def scatter(embeddings: Embeddings, results: Results, suffix: str = "") -> Drawing | None:
     """t-SNE of the embeddings by emotion and by speaker, trained above untrained if both are known."""
     if len(embeddings.values) < projection.SMALLEST:
         return None
@@ -136,7 +136,7 @@ def scatter(embeddings: Embeddings, results: Results) -> Drawing | None:
         caption = (f"t-SNE of {number} embeddings, {standardised}, started from principal components. "
                    "Neighbours mean something; distances between clusters and their sizes do not.")
         caption += " No emotion class was used in training." if results.rated else ""
-        return style.finish(figure, "tsne", "Embeddings in the plane", caption,
+        return style.finish(figure, f"tsne{suffix}", "Embeddings in the plane", caption,
                             f"Scatter plots of {number} embeddings, coloured by {len(set(emotions))} emotions and by "
                             f"{len(set(speakers))} speakers.", results.synthetic)
 

@@ -40,7 +40,7 @@ def render_report(results: Results, run: Mapping[str, Any], config: Mapping[str,
     facts = {name: value for name, value in run.items() if name not in ("config", "versions", "command")}
     return _environment().get_template("page.html.jinja").render(
         results=results, drawings=figures(drawings), grids=grids, warnings=warnings, **detail,
-        title=f"{_METHODS.get(results.method, results.method)} on {corpus_name(results)}",
+        title=f"{method_name(results)} on {corpus_name(results)}",
         verdict=verdict(results), scores=_scores(grids), facts=page_tables.flat(facts), protocol=protocol(results),
         versions=page_tables.flat(run.get("versions", {})), config=page_tables.flat(config),
         seconds=[(name, f"{value:.1f} s") for name, value in results.seconds.items()],
@@ -65,6 +65,10 @@ def corpus_name(results: Results) -> str:
     return _CORPORA.get(results.corpus, results.corpus)
 
 
+def method_name(results: Results) -> str:
+    return _METHODS.get(results.method, results.method)
+
+
 def verdict(results: Results) -> list[str]:
     """The result in sentences: the first metric with its interval, then beside the paper and each baseline."""
     if not results.metrics:
@@ -72,21 +76,29 @@ def verdict(results: Results) -> list[str]:
     metric = "UA" if "UA" in results.metrics else next(iter(results.metrics))
     ours = results.metrics[metric]
     unit = " %" if values.is_percentage(metric) else ""
-    points = " points" if unit else ""
-    between = ""
-    if ours.ci is not None:
-        between = f" (95 % interval {_short(metric, ours.ci[0])} to {_short(metric, ours.ci[1])})"
-    sentences = [f"{_capital(values.name(metric))} {_short(metric, ours.mean)}{unit}{between}."]
+    sentences = [stated(metric, ours)]
     if metric in results.paper:
         paper = results.paper[metric]
         gap = ours.mean - paper.mean
         spread = f" ± {_short(metric, paper.std)}" if paper.std else ""
-        sentences.append(f"{_short(metric, abs(gap))}{points} {'above' if gap >= 0 else 'below'} the paper's "
-                         f"{_short(metric, paper.mean)}{spread}{unit}, {_paper_protocol(results)}.")
+        sentences.append(f"{_short(metric, abs(gap))}{_points(metric)} {'above' if gap >= 0 else 'below'} the "
+                         f"paper's {_short(metric, paper.mean)}{spread}{unit}, {_paper_protocol(results)}.")
     for baseline in results.baselines:
         if metric in baseline.difference:
-            sentences.append(_against(metric, baseline.name, baseline.difference[metric], points))
+            sentences.append(against(metric, baseline.name, baseline.difference[metric]))
     return sentences
+
+
+def stated(metric: str, value: Estimate) -> str:
+    """A score with its interval, as a sentence."""
+    unit = " %" if values.is_percentage(metric) else ""
+    between = "" if value.ci is None else (f" (95 % interval {_short(metric, value.ci[0])} to "
+                                           f"{_short(metric, value.ci[1])})")
+    return f"{_capital(values.name(metric))} {_short(metric, value.mean)}{unit}{between}."
+
+
+def _points(metric: str) -> str:
+    return " points" if values.is_percentage(metric) else ""
 
 
 def _paper_protocol(results: Results) -> str:
@@ -97,8 +109,10 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _against(metric: str, name: str, gap: Estimate, points: str) -> str:
-    text = f"{_short(metric, abs(gap.mean))}{points} {'above' if gap.mean >= 0 else 'below'} {name} on the same folds"
+def against(metric: str, name: str, gap: Estimate, folds: str = "same") -> str:
+    """A difference as a sentence; `folds` says whether both were tested on the "same" or on "other" ones."""
+    text = (f"{_short(metric, abs(gap.mean))}{_points(metric)} {'above' if gap.mean >= 0 else 'below'} {name} "
+            + ("on the same folds" if folds == "same" else "(not paired)"))
     if gap.ci is None:
         return text + "."
     low, high = gap.ci

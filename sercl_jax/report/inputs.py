@@ -85,10 +85,16 @@ class Curve:
 
     name: str  # path of the log in the workdir
     columns: Mapping[str, np.ndarray]
+    run: str = ""  # of which run, where several are compared
 
     @property
     def series(self) -> str:
-        """What it shares with trainings that differ in seed or fold only: its folder's name up to "-seed"."""
+        """What it shares with trainings that differ in seed or fold only: its folder's name up to "-seed".
+
+        Of several runs, each is a series.
+        """
+        if self.run:
+            return self.run
         *_, folder, stage, _ = ("", "", *self.name.split("/"))
         return folder.split("-seed")[0] or stage
 
@@ -213,6 +219,14 @@ def read_results(path: Path) -> Results:
         similarity={when: {kind: [layer.number() for layer in layers.items()]
                            for kind, layers in kinds.mapping().items()}
                     for when, kinds in root.get("similarity").mapping().items()})
+
+
+def chance(results: Results, config: Mapping[str, Any]) -> float | None:
+    """Of telling the next frame from its negatives by guessing: from the results, or else from the config."""
+    if results.pretraining is not None and results.pretraining.chance is not None:
+        return results.pretraining.chance
+    negatives = config["cpc"].get("negatives") if isinstance(config.get("cpc"), dict) else None
+    return 1 / (1 + negatives) if isinstance(negatives, int) else None
 
 
 def read_json(path: Path) -> Any:

@@ -15,9 +15,10 @@ _SHORT = 24  # characters of a name inside a plot
 def point(axis: Axes, place: float, metric: str, score: Estimate, color: str = style.ACCENT) -> None:
     """The mean as a dot, and its 95 % interval, or else one standard deviation, as a bar."""
     low, high = bar(score)
-    axis.plot([values.scale(metric) * low, values.scale(metric) * high], [place, place], color=color, linewidth=2.2, alpha=0.5,
+    scale = values.scale(metric)
+    axis.plot([scale * low, scale * high], [place, place], color=color, linewidth=2.2, alpha=0.5,
               solid_capstyle="butt")
-    axis.plot(values.scale(metric) * score.mean, place, "o", color=color, markersize=6)
+    axis.plot(scale * score.mean, place, "o", color=color, markersize=6)
 
 
 def paper_point(axis: Axes, place: float, metric: str, value: Estimate, upright: bool = False) -> None:

@@ -19,7 +19,8 @@ class Mistake:
       id, speaker: of the utterance.
       truth: its class, or its ratings.
       predicted: the class that it was most often taken for, or the mean predictions.
-      wrong, runs: in how many of how many runs (seeds) it was classified wrongly; of ratings, both the number of runs.
+      wrong, runs: in how many of how many runs (seeds) it was classified wrongly; of ratings, both are
+        the number of runs.
       size: of a class, by how much its score was below that of the class given, 0 where it was right; of ratings, how
         far off they are, the mean over dimensions. The mean over runs.
     """

@@ -48,8 +48,8 @@ def differences(results: Results, paper_protocol: str) -> Grid | None:
     if not body:
         return None
     points = ", in percentage points" if any(map(values.is_percentage, results.metrics)) else ""
-    return Grid("differences", f"Differences: this run minus the other{points}. A paired difference compares the same "
-                f"test utterances.{f' {paper_protocol}' if results.paper else ''}",
+    return Grid("differences", f"Differences: this run minus the other{points}. A paired difference compares the "
+                f"same test utterances.{f' {paper_protocol}' if results.paper else ''}",
                 ["Against", "Metric", "Comparison", "Difference", "95 % interval"], body, 3)
 
 

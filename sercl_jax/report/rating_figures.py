@@ -9,7 +9,7 @@ from sercl_jax.report.inputs import Ratings, Results
 from sercl_jax.report.style import Drawing
 
 
-def scatter(ratings: Ratings, synthetic: bool) -> Drawing | None:
+def scatter(ratings: Ratings, synthetic: bool, suffix: str = "") -> Drawing | None:
     """Predicted against given ratings, a panel for each dimension, on equal axes with the identity line."""
     drawn = [(name, ratings.truth[rated, a], ratings.predicted[rated, a])
              for a, name in enumerate(ratings.dimensions)
@@ -41,7 +41,7 @@ def scatter(ratings: Ratings, synthetic: bool) -> Drawing | None:
         most = max(len(truth) for _, truth, _ in drawn)
         number = f"{projection.LIMIT} of {most} test utterances are drawn; CCC is that of all of them." \
             if most > projection.LIMIT else f"{most} test utterances."
-        return style.finish(figure, "ratings", "Predicted and given ratings",
+        return style.finish(figure, f"ratings{suffix}", "Predicted and given ratings",
                             f"Seed {ratings.seed}: {number} Test predictions of all folds pooled. Dashed: perfect "
                             "agreement.", "; ".join(words) + ".", synthetic)
 

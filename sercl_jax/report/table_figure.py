@@ -11,13 +11,14 @@ from sercl_jax.report.style import Drawing
 from sercl_jax.report.table import Row, Table
 
 
-def draw(table: Table) -> Drawing:
+def draw(table: Table, name: str = "table") -> Drawing:
     """Points with error bars (95 % interval, else one standard deviation); the paper's are hollow diamonds."""
     with style.drawing():
-        return _sweep(table) if table.x_label and any(row.x is not None for row in table.rows) else _names(table)
+        sweep = table.x_label and any(row.x is not None for row in table.rows)
+        return _sweep(table, name) if sweep else _names(table, name)
 
 
-def _names(table: Table) -> Drawing:
+def _names(table: Table, name: str) -> Drawing:
     names = [row.name for row in table.rows]
     height = 0.9 + 0.32 * max(1, sum(name.count("\n") * 0.5 + 1 for name in marks.wrapped(names)))
     figure, axes = style.new_figure(2.9 * len(table.columns) + marks.name_width(names), height, 1,
@@ -33,10 +34,10 @@ def _names(table: Table) -> Drawing:
         axis.margins(x=0.08)
         axis.xaxis.set_major_locator(MaxNLocator(5))
     _legend(figure, axes, table)
-    return style.finish(figure, "table", table.title, _bars(table), _words(table), table.synthetic)
+    return style.finish(figure, name, table.title, _bars(table), _words(table), table.synthetic)
 
 
-def _sweep(table: Table) -> Drawing:
+def _sweep(table: Table, figure_name: str) -> Drawing:
     """A line of panels for each metric, a panel for each series: their horizontal axes need not mean the same."""
     series = list(dict.fromkeys(row.series for row in table.rows if row.x is not None))
     figure, axes = style.new_figure(max(2.6 * len(series), 4.2), 0.5 + 2.2 * len(table.columns), len(table.columns),
@@ -49,7 +50,7 @@ def _sweep(table: Table) -> Drawing:
         if panel >= len(axes) - len(series):
             axis.set_xlabel(name or table.x_label)
     _legend(figure, axes, table)
-    return style.finish(figure, "table", table.title, _bars(table), _words(table), table.synthetic)
+    return style.finish(figure, figure_name, table.title, _bars(table), _words(table), table.synthetic)
 
 
 def _line(axis: Axes, metric: str, rows: Sequence[Row]) -> None:
