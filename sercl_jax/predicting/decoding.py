@@ -1,5 +1,6 @@
 """Recordings decoded in threads, somewhat ahead of whoever uses them."""
 
+import os
 import sys
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -28,7 +29,8 @@ def decoded(paths: Sequence[Path], *, threads: int) -> Generator[Recording | Use
     coming: deque[Future[Recording | UserError]] = deque()
     try:
         for path in paths:
-            coming.append(pool.submit(_recording, path))
+            # Pipes are read here: a thread that waits for one would outlive Ctrl-C.
+            coming.append(pool.submit(_recording, path, _content(path)))
             if len(coming) >= _AHEAD * threads:
                 yield coming.popleft().result()
         while coming:
@@ -37,27 +39,29 @@ def decoded(paths: Sequence[Path], *, threads: int) -> Generator[Recording | Use
         pool.shutdown(cancel_futures=True)
 
 
-def _recording(path: Path) -> Recording | UserError:
-    name = "standard input" if path == STDIN else str(path)
+def _content(path: Path) -> bytes | UserError | None:
+    """What can be read only once, as standard input and pipes; None for a file."""
     try:
-        if reason := absence(path):
-            raise UserError(f"{reason}.")
-        return Recording(str(path), audio.decode(_source(path), name=name))
+        if path == STDIN:
+            if sys.stdin.isatty():
+                return UserError("standard input: is a terminal; send a recording, as in `... | python -m "
+                                 "sercl_jax.predict --workdir=RUN -`.")
+            return sys.stdin.buffer.read()
+        return None if absence(path) or os.path.isfile(path) else path.read_bytes()
+    except OSError as error:
+        return UserError(f"{path}: cannot be read ({error.strerror}).")
+
+
+def _recording(path: Path, content: bytes | UserError | None) -> Recording | UserError:
+    name = "standard input" if path == STDIN else str(path)
+    if isinstance(content, UserError):
+        return content
+    if reason := absence(path):
+        return UserError(f"{reason}.")
+    try:
+        return Recording(str(path), audio.decode(path if content is None else content, name=name))
     except UserError as error:
         message = str(error).replace(audio._CURE, "mend or remove it")
         if "is not audio that" in message and (path == STDIN or path.suffix.lower() in _HEADERLESS):
             message = f"{message.removesuffix('.')}; {_ADVICE}."
         return UserError(message)
-
-
-def _source(path: Path) -> Path | bytes:
-    """A file, or the content of what can be read only once: standard input, a pipe."""
-    if path == STDIN:
-        if sys.stdin.isatty():
-            raise UserError("standard input: is a terminal; send a recording, as in `... | python -m "
-                            "sercl_jax.predict --workdir=RUN -`.")
-        return sys.stdin.buffer.read()
-    try:
-        return path if path.is_file() else path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error

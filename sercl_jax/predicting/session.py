@@ -19,7 +19,7 @@ from sercl_jax.predicting import answers, writing
 from sercl_jax.predicting.streaming import predictions
 from sercl_jax.predicting.writer import Shape, Writer
 
-_MANY = 3  # recordings that a progress bar is worth
+_MANY = 10  # recordings that a progress bar is worth
 
 
 def run(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
