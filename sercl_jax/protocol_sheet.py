@@ -8,7 +8,6 @@ import numpy as np
 from sercl_jax.splits import Fold, Table, has_target
 
 if TYPE_CHECKING:
-    from sercl_jax.splits.table import Column
     from sercl_jax.types import Utterance
     from sercl_jax.validation import Carved
 
@@ -36,7 +35,8 @@ def protocol_sheet(utterances: "Sequence[Utterance] | Table", folds: Sequence[Fo
     for number, fold in enumerate(folds):
         train, validation = (fold.train, np.arange(0)) if carved is None else carved[number][:2]
         seen = np.concatenate([train, validation])
-        speakers, sentences = (_shared(table.column(field), seen, fold.test) for field in ("speaker", "sentence"))
+        speakers, sentences = (_number(table.column(field).shared(seen, fold.test))
+                               for field in ("speaker", "sentence"))
         row = {
             "name": fold.name, "train": len(train), "test": len(fold.test),
             "train_classes": _classes(table, train), "test_classes": _classes(table, fold.test),
@@ -46,7 +46,7 @@ def protocol_sheet(utterances: "Sequence[Utterance] | Table", folds: Sequence[Fo
             int((np.bincount(takes[seen], minlength=takes.max() + 1) > 0)[takes[fold.test]].sum())}
         if carved is not None:
             row |= {"validation": len(validation), "validation_classes": _classes(table, validation),
-                    "validation_shared_speakers": _shared(table.column("speaker"), train, validation)}
+                    "validation_shared_speakers": _number(table.column("speaker").shared(train, validation))}
         rows.append(row)
     left_out = sum(has_target(u, targets) for u in table.utterances) - sum(len(fold.test) for fold in folds)
     notes = [f"{fold.name[:1].upper()}{fold.name[1:]}: {note}" for fold in folds for note in fold.notes]
@@ -58,12 +58,8 @@ def _classes(table: Table, rows: np.ndarray) -> dict[str, int]:
     return {name: int(count) for name, count in zip(labels.names, labels.counts(rows), strict=True) if name and count}
 
 
-def _shared(column: "Column", one: np.ndarray, other: np.ndarray) -> int | None:
-    """How many values both have; None if some are unknown."""
-    left, right = column.counts(one) > 0, column.counts(other) > 0
-    if column.unknown >= 0 and (left | right)[column.unknown]:
-        return None
-    return int((left & right).sum())
+def _number(names: set[str] | None) -> int | None:
+    return None if names is None else len(names)
 
 
 def _takes(table: Table) -> np.ndarray:

@@ -82,8 +82,7 @@ def carve_fold(utterances: "Sequence[Utterance] | Table", fold: Fold, *, seed: i
 
 def _official(table: Table, train: np.ndarray, test: np.ndarray, targets: str) -> np.ndarray:
     """Positions of the utterances of an official validation split that have a target; none if any of it is in use."""
-    split = table.column("split")
-    held_out = np.array([name in HELD_OUT for name in split.names])[split.codes]
+    held_out = table.column("split").among(HELD_OUT)
     if not held_out.any() or held_out[train].any() or held_out[test].any():
         return np.arange(0)
     return np.array([u for u in np.flatnonzero(held_out).tolist() if has_target(table.utterances[u], targets)],
