@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sercl_jax import parallel
 from sercl_jax.errors import UserError
-from sercl_jax.inference import origin
 from sercl_jax.inference.model import Model
 from sercl_jax.inference.pipeline import Pipeline
 
@@ -44,6 +43,8 @@ def pipeline_of(workdir: Path, seed: int = 0) -> Pipeline:
     Raises:
       UserError: it is no workdir, holds no model, or one of a method that has no pipeline.
     """
+    from sercl_jax.inference import origin  # whoever opens a bundle does not need what reads checkpoints
+
     config = origin.read_config(workdir)
     name = f"{config['method']}:{config['setup']}" if "setup" in config else config["method"]
     module = _PIPELINES.get(name) or _PIPELINES.get(config["method"])
