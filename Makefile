@@ -6,11 +6,12 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKDIR ?= runs/demo
 BENCHDIR ?= runs/bench
 
-.PHONY: demo test lint bench parity clean help
+.PHONY: demo test test-browser lint bench parity clean help
 
 help:
 	@echo "make demo   train, evaluate and report SERUGCL on the embedded corpus, into $(WORKDIR)"
 	@echo "make test   lint, types and tests"
+	@echo "make test-browser   the page of sercl_jax.serve in a headless Chromium, which must be installed with its driver"
 	@echo "make lint   lint and types only"
 	@echo "make bench  throughput against PyTorch, PyTorch Geometric, transformers and openSMILE, of the input and of builds, into $(BENCHDIR)"
 	@echo "make parity speech encoders against transformers' torch models, layer by layer"
@@ -26,6 +27,10 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# CHROME and CHROMEDRIVER name programs that are not found by their usual names.
+test-browser: $(VENV)/.test
+	$(BIN)/python -m pytest tests/browser -q
 
 bench: $(VENV)/.bench
 	mkdir -p $(BENCHDIR)

@@ -1,56 +1,27 @@
-"""The server with a model that is a formula: answers, refusals, limits, company; its page and its description."""
+"""The server's answers and refusals, with a model that is a formula."""
 
 import asyncio
 import io
-import json
-import re
-import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
-from fastapi.testclient import TestClient
 
-import sercl_jax
 from sercl_jax.errors import UserError
 from sercl_jax.inference.recording import Recording
 from sercl_jax.predicting import answers
-from sercl_jax.serve import app, guard, schemas
-from sercl_jax.serve.engine import Engine, warm_up
+from sercl_jax.serve import app, schemas
 from sercl_jax.serve.limits import Limits
-from tests.fake_model import LABELS, RATED, FakeModel
-
-RATE = 16_000
-PAGE = Path(sercl_jax.__file__).parent / "serve" / "page"
-
-
-def sound(seconds: float = 5.0, rate: int = RATE, channels: int = 1, kind: str = "WAV", subtype: str = "PCM_16",
-          amplitude: float = 0.3) -> bytes:
-    """A file with noise that becomes louder."""
-    count = round(seconds * rate)
-    noise = amplitude * np.random.default_rng(0).uniform(-1, 1, (count, channels))
-    file = io.BytesIO()
-    soundfile.write(file, noise * np.linspace(0, 1, count)[:, None], rate, format=kind, subtype=subtype)
-    return file.getvalue()
-
-
-def made(model: FakeModel | None = None, **limits: float) -> TestClient:
-    application = app.create(model or FakeModel(), Limits(**limits))  # type: ignore[arg-type]
-    return TestClient(application, base_url="http://localhost:8765", raise_server_exceptions=False)
+from tests.fake_model import RATED, FakeModel
+from tests.serving import form, made, sound
 
 
 @pytest.fixture(scope="module")
 def client():
     with made() as client:
         yield client
-
-
-def form(content: bytes, name: str = "call.wav") -> dict:
-    return {"files": {"file": (name, content)}}
 
 
 def test_a_form_and_a_body_get_what_predict_writes(client):
@@ -194,111 +165,6 @@ def test_hours_of_silence_in_few_bytes_are_refused():
         assert client.post("/predict", **form(sound(10.0))).status_code == 200
 
 
-@asynccontextmanager
-async def running(model: FakeModel, **limits: float) -> AsyncIterator[httpx.AsyncClient]:
-    application = app.create(model, Limits(**limits))  # type: ignore[arg-type]
-    async with application.router.lifespan_context(application), httpx.AsyncClient(
-            transport=httpx.ASGITransport(application), base_url="http://localhost") as client:
-        yield client
-
-
-async def _until(client: httpx.AsyncClient, requests: int) -> None:
-    while (await client.get("/health")).json()["requests"] < requests:
-        await asyncio.sleep(0)
-
-
-def test_who_comes_while_others_are_computed_goes_together():
-    model = FakeModel(gate=threading.Event())
-
-    async def talk() -> list[httpx.Response]:
-        async with running(model) as client:
-            first = asyncio.create_task(client.post("/predict", **form(sound(1.0))))
-            await asyncio.to_thread(model.started.wait)
-            others = [asyncio.create_task(client.post("/predict", **form(sound(1.0 + k / 10), f"{k}.wav")))
-                      for k in range(5)]
-            queue = client._transport.app.state.engine._jobs  # type: ignore[attr-defined]
-            while queue.qsize() < 5:
-                await asyncio.sleep(0.01)
-            model.gate.set()
-            return await asyncio.gather(first, *others)
-
-    told = asyncio.run(talk())
-    assert [answer.status_code for answer in told] == [200] * 6
-    assert [answer.json()["path"] for answer in told] == ["call.wav", *(f"{k}.wav" for k in range(5))]
-    assert [answer.json()["seconds"] for answer in told] == [1.0, 1.0, 1.1, 1.2, 1.3, 1.4]
-    assert model.calls == [1, 5]
-    assert model.threads == {"model"}
-
-
-def test_too_many_at_once_are_asked_to_come_back():
-    model = FakeModel(gate=threading.Event())
-
-    async def talk() -> tuple[httpx.Response, list[httpx.Response], httpx.Response]:
-        async with running(model, concurrency=2) as client:
-            two = [asyncio.create_task(client.post("/predict", **form(sound(1.0)))) for _ in range(2)]
-            await _until(client, 2)
-            third = await client.post("/predict", **form(sound(1.0)))
-            model.gate.set()
-            done = await asyncio.gather(*two)
-            return third, done, await client.post("/predict", **form(sound(1.0)))
-
-    third, two, later = asyncio.run(talk())
-    assert (third.status_code, third.headers["retry-after"]) == (503, "1")
-    assert "busy" in third.json()["error"]
-    assert [answer.status_code for answer in [*two, later]] == [200] * 3
-
-
-def test_who_is_slow_or_waits_too_long_is_told():
-    model = FakeModel(gate=threading.Event())
-
-    async def slowly() -> AsyncIterator[bytes]:
-        yield sound(1.0)[:1000]
-        await asyncio.Event().wait()
-
-    async def talk() -> list[httpx.Response]:
-        async with running(model, timeout=0.2) as client:
-            told = [await client.post("/predict", content=slowly())]
-            waiting = [client.post("/predict", **form(sound(1.0))) for _ in range(2)]
-            told += await asyncio.gather(*waiting)
-            model.gate.set()
-            assert (await client.get("/health")).json() == {"status": "ok", "requests": 0}
-            return told
-
-    slow, *others = asyncio.run(talk())
-    assert slow.status_code == 408
-    assert [(answer.status_code, answer.headers["retry-after"]) for answer in others] == [(503, "5")] * 2
-
-
-def test_a_failure_of_the_model_is_logged_and_not_shown(client, caplog):
-    answer = client.post("/predict", **form(sound(), "broken.wav"))
-    assert (answer.status_code, list(answer.json())) == (500, ["error"])
-    assert "ZeroDivisionError" not in answer.text
-    assert "inside the model" in caplog.text
-    assert client.post("/predict", **form(sound())).status_code == 200
-
-
-def test_the_engine_answers_what_waits_before_it_ends():
-    model = FakeModel(gate=threading.Event())
-    engine = Engine(model, together=2)
-    noise = np.random.default_rng(0).integers(-9, 9, RATE).astype(np.int16)
-    first = engine.submit(Recording("0", noise))
-    model.started.wait()
-    others = [engine.submit(Recording(str(k), noise), window=1.0 if k % 2 else None) for k in range(1, 6)]
-    assert others[0].cancel()
-    closing = threading.Thread(target=engine.close)
-    closing.start()
-    model.gate.set()
-    closing.join()
-    assert [first.result().source, *(future.result().source for future in others[1:])] == ["0", "2", "3", "4", "5"]
-    assert model.calls == [1, 1, 1, 1, 1]  # the cancelled one had no part; other windows go apart
-
-
-def test_warming_up_covers_lengths_alone_and_together():
-    model = FakeModel()
-    warm_up(model)
-    assert model.calls == [1, 2] * 4  # 0.5, 1, 2 and 3 s
-
-
 def test_a_model_that_only_embeds_is_refused():
     with pytest.raises(UserError, match="embeddings only"):
         app.create(FakeModel("representation"), Limits())
@@ -308,79 +174,3 @@ def test_a_model_that_only_embeds_is_refused():
 def test_impossible_limits(wrong):
     with pytest.raises(UserError, match=f"--{next(iter(wrong))}="):
         Limits(**wrong)
-
-
-@pytest.mark.parametrize(("headers", "status"), [
-    ({}, 200), ({"host": "127.0.0.1:9"}, 200), ({"host": "[::1]:8765"}, 200), ({"host": "LOCALHOST"}, 200),
-    ({"host": "evil.example"}, 400), ({"host": "localhost.evil.example:8765"}, 400), ({"host": "[::1"}, 400),
-    ({"host": ""}, 400), ({"origin": "http://localhost:8765"}, 200), ({"origin": "http://localhost:1"}, 403),
-    ({"origin": "https://evil.example"}, 403), ({"origin": "null"}, 403)])
-def test_other_names_and_pages_are_refused(client, headers, status):
-    answer = client.get("/model", headers=headers)
-    assert answer.status_code == status
-    assert ("error" in answer.json()) == (status != 200)
-
-
-def test_names_do_not_matter_away_from_loopback():
-    with TestClient(app.create(FakeModel(), Limits(), hosts=None), base_url="http://lab.example") as client:
-        assert client.get("/health").status_code == 200
-
-
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/model"), ("GET", "/absent"),
-                                              ("POST", "/predict"), ("GET", "/openapi.json")])
-def test_every_answer_has_a_strict_policy(client, method, path):
-    headers = client.request(method, path).headers
-    assert headers["content-security-policy"] == guard.POLICY
-    assert "default-src 'none'" in guard.POLICY
-    assert "unsafe" not in guard.POLICY
-    assert headers["x-content-type-options"] == "nosniff"
-    assert "access-control-allow-origin" not in headers
-    assert "server" not in headers
-
-
-def test_the_page_needs_nothing_from_elsewhere(client):
-    page = client.get("/")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    texts = {path.name: path.read_text(encoding="utf-8") for path in PAGE.iterdir()}
-    wanted = set(re.findall(r'(?:href|src)="([^"#]+)"', texts["index.html"]))
-    scripts = "".join(text for name, text in texts.items() if name.endswith(".js"))
-    wanted |= set(re.findall(r'(?:from |addModule\()"(?:\./)?([^"]+)"', scripts))
-    assert {"page.js", "page.css", "icon.svg", "worklet.js", "openapi.json"} <= wanted
-    for name in wanted:
-        assert client.get(f"/{name}").status_code == 200, name
-    for name, text in texts.items():
-        urls = set(re.findall(r"[a-z]+://[^\s'\"<)]+|url\([^)]*\)", text))
-        assert urls <= {"http://www.w3.org/2000/svg"}, name  # a name, never fetched
-    assert not re.search(r"\son\w+=|\sstyle=|<script(?![^>]*src=)|<style", texts["index.html"])
-    assert "innerHTML" not in "".join(texts.values())  # a file's name is text
-
-
-def test_every_element_that_scripts_use_is_there():
-    page = (PAGE / "index.html").read_text(encoding="utf-8")
-    used = {name for path in PAGE.glob("*.js") for name in re.findall(r'\bat\("([\w-]+)"\)', path.read_text())}
-    assert used <= set(re.findall(r'id="([\w-]+)"', page))
-    assert "record" in used
-
-
-def test_the_description(client):
-    told = client.get("/openapi.json").json()
-    assert told["openapi"].startswith("3.")
-    assert sorted(told["paths"]) == ["/health", "/model", "/predict"]
-    post = told["paths"]["/predict"]["post"]
-    assert {parameter["name"] for parameter in post["parameters"]} == {"window", "overlap", "top", "labels"}
-    assert set(post["requestBody"]["content"]) == {"multipart/form-data", "application/octet-stream"}
-    assert set(post["responses"]) == {"200", "400", "403", "408", "413", "415", "422", "503"}
-    references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(told)))
-    assert "#/components/schemas/Answer" in references
-    for reference in references:
-        part = told
-        for key in reference.removeprefix("#/").split("/"):
-            part = part[key]
-        assert part["type"] == "object"
-
-
-def test_the_model_is_told(client):
-    told = client.get("/model").json()
-    assert told["labels"] == list(LABELS)
-    assert told["limits"] == {"max_mb": 25, "max_seconds": 300, "concurrency": 32, "timeout": 60}
-    schemas.About.model_validate(told)

@@ -125,7 +125,7 @@ def _interrupt(*_: Any) -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns 0 once it was told to stop, or 2 when something is the user's to mend."""
     arguments = _parse(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         run(arguments)
     except UserError as error:
@@ -133,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("\nStopped.", flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 
