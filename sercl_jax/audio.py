@@ -22,7 +22,8 @@ END_TOLERANCE = 0.05  # seconds
 LOUDEST = 16.0  # times full scale; float samples beyond it are damaged, or scaled to integers
 _UNKNOWN_LENGTH = 1 << 62  # samples; libsndfile says that there are more where the header does not tell
 _BLOCK = 1 << 18  # samples of every channel that are read at once
-_CURE = "mend or remove it, or leave such files out with on_error=skip"
+SKIP = ", or leave such files out with on_error=skip"  # at the end of messages; builders know that option
+_CURE = f"mend or remove it{SKIP}"
 
 
 class _Straight(soundfile.SoundFile):

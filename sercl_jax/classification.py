@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sercl_jax import (
+    calibration,
     checkpoint,
     classify,
     evaluate,
@@ -26,6 +27,7 @@ from sercl_jax import (
 from sercl_jax.corpora import copies, joined, registry
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import Predictions
+from sercl_jax.inference import windows
 from sercl_jax.protocol_sheet import protocol_sheet
 from sercl_jax.workbench import Workbench
 
@@ -73,8 +75,9 @@ class Classification:
         summary = evaluate.summarise(ours)
         baselines = self._baselines(ours)
         extra = self._probes() if config.eval.probes else {}
+        calibrated = calibration.of_runs(ours)
         if config.final_model:
-            self._final_model()
+            self._final_model(calibrated)
         trained = getattr(self.source, "train_seconds", 0.0)
         spent = time.monotonic() - started
         results.write_predictions(self.workdir, ours)
@@ -88,6 +91,7 @@ class Classification:
             "seed": config.seed, "labels": list(self.corpus.labels), **summary,
             "warnings": [*summary["warnings"], *self.warnings],
             "baselines": baselines, "probes": extra,
+            **({"calibration": dict(calibrated.facts)} if calibrated else {}),
             "protocol_sheet": protocol_sheet(self.utterances, self.folds[config.fold_seed]),
             "synthetic": registry.is_synthetic(self.corpus.name),
             **({"paper": paper._asdict()} if paper else {}),
@@ -156,7 +160,7 @@ class Classification:
         results.write_embeddings(self.workdir, self.utterances, whole)
         return found
 
-    def _final_model(self) -> None:
+    def _final_model(self, calibrated: calibration.Calibration | None) -> None:
         """Fits encoder and classifier on all the data, with settings chosen inside it, for `predict`."""
         final = self.source.final(self.config.seed)
         if final is None:
@@ -166,8 +170,12 @@ class Classification:
         speakers = [self.utterances[u].speaker for u in labelled]
         machine = classify.fit_svm(final.embeddings[labelled], truth[labelled], speakers if self.grouped else None,
                                    dataclasses.replace(self.settings, blocks=self.source.blocks))
+        parts = {"svm": machine.to_arrays(), "calibration": calibrated.to_arrays() if calibrated else {}}
         checkpoint.save_model(
             self.workdir / "model", final.variables,
-            {**{f"svm/{name}": value for name, value in machine.to_arrays().items()}, **final.arrays},
+            {**{f"{part}/{name}": value for part, arrays in parts.items() for name, value in arrays.items()},
+             **final.arrays},
             {"config": workdirs.identity(self.config), "labels": list(self.corpus.labels),
-             "normalise": self.config.normalise, **final.facts})
+             "normalise": self.config.normalise, "corpus": self.corpus.name,
+             "seconds": windows.usual_seconds([u.seconds for u in self.utterances]),
+             "calibration": calibrated.words if calibrated else "", **final.facts})

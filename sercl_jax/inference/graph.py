@@ -14,7 +14,6 @@ from sercl_jax.inference.inputs import SPEAKER, AnyInputs, NodeInputs, WaveformI
 from sercl_jax.inference.origin import Origin
 from sercl_jax.inference.pipeline import EMBEDDING, PROBABILITY, Pipeline
 from sercl_jax.inference.speaker import NODE_COUNT, NODE_MEAN, NODE_VARIANCE
-from sercl_jax.inference.windows import USUAL
 from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.models.serugcl import SerugclSettings, embedder
 from sercl_jax.types import Batch, Variables
@@ -50,8 +49,7 @@ def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
     cpc = {name: value for name, value in found.variables.items() if name == node_features.CPC}
     make = node_features.maker(features, nodes, _cpc(found)) if on_device else _given
     return Pipeline(
-        Card("serugcl", CLASSES, labels, found.corpus, embedding,
-             found.metadata.get("seconds", USUAL), trim=bool(config["data"].get("trim", False)), calibration=words,
+        Card("serugcl", CLASSES, labels, found.corpus, embedding, found.seconds, trim=found.trim, calibration=words,
              notes=(*found.notes(), *classifier.notes(found), *notes), facts=found.facts()),
         inputs, _apply(settings, make, functionals, grouped, centred),
         {**encoders, **cpc, **statistics, **own})

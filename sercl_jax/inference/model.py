@@ -1,6 +1,6 @@
 """Recordings of any length in, emotions, ratings or embeddings out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,9 @@ class Model:
         Raises:
           UserError: bad audio, a window that is too long, or a model that predicts nothing.
         """
-        items = self._read(audio, sampling_rate)
-        made = self.predict_each(items, window=window, overlap=overlap, together=together, workers=workers)
-        return _as_given(audio, _shown(made, len(items), progress, "Predicting"))
+        made = self.predict_each(_read(audio, sampling_rate), window=window, overlap=overlap, together=together,
+                                 workers=workers)
+        return _as_given(audio, made, "Predicting" if progress else "")
 
     def predict_each(self, items: Iterable[Item], *, window: float | None = None, overlap: float = 0.5,
                      together: bool = False, workers: int | None = None) -> Iterator[Prediction | UserError]:
@@ -95,9 +95,9 @@ class Model:
         Raises:
           UserError: as `predict`; or the model has no frame embeddings.
         """
-        items = self._read(audio, sampling_rate)
-        made = self.embed_each(items, level=level, window=window, overlap=overlap, together=together, workers=workers)
-        return _as_given(audio, _shown(made, len(items), progress, "Embedding"))
+        made = self.embed_each(_read(audio, sampling_rate), level=level, window=window, overlap=overlap,
+                               together=together, workers=workers)
+        return _as_given(audio, made, "Embedding" if progress else "")
 
     def embed_each(self, items: Iterable[Item], *, level: str = "utterance", window: float | None = None,
                    overlap: float = 0.5, together: bool = False,
@@ -111,12 +111,6 @@ class Model:
         whole = self._frames if level == "frame" else self._mean
         return (whole(result) if isinstance(result, Result) else result
                 for result in self._results(items, name, window, overlap, together, workers))
-
-    def _read(self, audio: Any, sampling_rate: float | None) -> list[Recording]:
-        if not isinstance(audio, list | tuple):
-            return [recording.read(audio, sampling_rate)]
-        return [recording.read(one, sampling_rate, None if isinstance(one, str | Path) else f"recording {number}")
-                for number, one in enumerate(audio)]
 
     def _results(self, items: Iterable[Item], name: str, window: float | None, overlap: float, together: bool,
                  workers: int | None) -> Iterator[Result | UserError]:
@@ -149,15 +143,22 @@ class Model:
         return windows.stitch(parts, result.spans, total, self.card.frame_hop)
 
 
-def _shown(made: Iterator[Any], total: int, progress: bool, description: str) -> list[Any]:
-    """All of them; the first error is raised."""
+def _read(audio: Any, sampling_rate: float | None) -> Iterator[Recording]:
+    """One after another, when each is asked for: thousands of files need not fit in memory."""
+    if not isinstance(audio, list | tuple):
+        yield recording.read(audio, sampling_rate)
+        return
+    for number, one in enumerate(audio):
+        yield recording.read(one, sampling_rate, None if isinstance(one, str | Path) else f"recording {number}")
+
+
+def _as_given(audio: Any, made: Iterator[Any], bar: str) -> Any:
+    """All of them as a list for a list, else the only one; the first error is raised."""
+    several = isinstance(audio, list | tuple)
     found = []
-    for one in tqdm(made, total=total, desc=description, unit="recording", disable=not progress, dynamic_ncols=True):
+    for one in tqdm(made, total=len(audio) if several else 1, desc=bar, unit="recording", disable=not bar,
+                    dynamic_ncols=True):
         if isinstance(one, UserError):
             raise one
         found.append(one)
-    return found
-
-
-def _as_given(audio: Any, made: Sequence[Any]) -> Any:
-    return list(made) if isinstance(audio, list | tuple) else made[0]
+    return found if several else found[0]

@@ -10,6 +10,7 @@ import numpy as np
 
 from sercl_jax import checkpoint
 from sercl_jax.errors import UserError
+from sercl_jax.inference.windows import USUAL
 from sercl_jax.types import Variables
 
 CONFIG, RESULTS, RUN = "config.json", "results.json", "run.json"  # of a workdir
@@ -40,6 +41,16 @@ class Origin:
     def corpus(self) -> str:
         """What it was trained on."""
         return str(self.results["corpus"] if self.results else self.config["data"]["corpus"])
+
+    @property
+    def seconds(self) -> float:
+        """How long windows are by default; models of before do not tell."""
+        return float(self.metadata.get("seconds", USUAL))
+
+    @property
+    def trim(self) -> bool:
+        """Whether digital silence at the ends of utterances was left out; models of before knew no such thing."""
+        return bool(self.config["data"].get("trim", False))
 
     def arrays_of(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays whose names begin so, without it."""

@@ -9,7 +9,6 @@ from sercl_jax.inference import classifier, contexts, origin
 from sercl_jax.inference.card import CLASSES, Card
 from sercl_jax.inference.inputs import WaveformInputs
 from sercl_jax.inference.pipeline import EMBEDDING, PROBABILITY, Pipeline
-from sercl_jax.inference.windows import USUAL
 from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.types import Batch, Variables
 
@@ -32,8 +31,7 @@ def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
     grouped = found.config["normalise"] != "global"
     statistics = classifier.embedding_statistics(found) if grouped else {}
     context = contexts.context(settings)
-    card = Card("cpc", CLASSES, labels, found.corpus, embedding, found.metadata.get("seconds", USUAL),
-                trim=bool(found.config["data"].get("trim", False)), calibration=words,
+    card = Card("cpc", CLASSES, labels, found.corpus, embedding, found.seconds, trim=found.trim, calibration=words,
                 notes=(*found.notes(), *classifier.notes(found)), frames=settings.context, facts=found.facts())
     return Pipeline(card, WaveformInputs(speaker_embedding=embedding if grouped else 0), _apply(context, grouped),
                     {CPC: found.variables[CPC], **statistics, **own},

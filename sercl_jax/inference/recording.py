@@ -36,10 +36,15 @@ def read(source: Any, sampling_rate: float | None = None, name: str | None = Non
       UserError: what `audio.decode` raises for a file; an array of another shape or type, empty, silent, shorter than
         25 ms, with NaN or infinite samples or ones of over 16 times full scale; a sampling rate that no speech has.
     """
-    if isinstance(source, str | Path):
-        path = Path(source).expanduser()
-        return Recording(name or str(source), audio.decode(path, name=name or str(source)))
-    name = name or "recording"
+    try:
+        if isinstance(source, str | Path):
+            return Recording(name or str(source), audio.decode(Path(source).expanduser(), name=name or str(source)))
+        return _of_array(source, sampling_rate, name or "recording")
+    except UserError as error:
+        raise UserError(str(error).replace(audio.SKIP, "")) from error
+
+
+def _of_array(source: Any, sampling_rate: float | None, name: str) -> Recording:
     if not hasattr(source, "__array__"):
         raise UserError(f"{name}: {type(source).__name__} is neither a path nor an array of samples.")
     rate = SAMPLE_RATE if sampling_rate is None else sampling_rate
@@ -47,14 +52,7 @@ def read(source: Any, sampling_rate: float | None = None, name: str | None = Non
         raise UserError(f"{name}: sampling_rate={rate:g}: give it in Hz, from {audio.LOWEST_RATE} to "
                         f"{audio.HIGHEST_RATE}.")
     samples = np.asarray(source)
-    if rate == SAMPLE_RATE and samples.ndim == 1 and samples.dtype == np.int16:
-        return Recording(name, _checked(samples, name))
     return Recording(name, audio.standard(audio.Recording(_mono(samples, name), rate, 1, "array"), name))
-
-
-def _checked(samples: np.ndarray, name: str) -> np.ndarray:
-    """int16 samples as they are: not empty, too short, or silent."""
-    return audio.standard(audio.Recording(samples / 32768.0, SAMPLE_RATE, 1, "array"), name)
 
 
 def _mono(samples: np.ndarray, name: str) -> np.ndarray:

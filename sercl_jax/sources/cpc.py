@@ -10,7 +10,7 @@ from sercl_jax import pretraining, representations
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import GROUPS, check_groups, group_normalise, group_warnings
 from sercl_jax.models.cpc import CpcSettings
-from sercl_jax.sources.source import Final
+from sercl_jax.sources.source import Final, embedding_statistics
 from sercl_jax.types import Variables
 from sercl_jax.workbench import Workbench, cache_directory
 
@@ -45,13 +45,17 @@ class CpcSource:
                               f"{found[0]} stands in for it.",)
 
     def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
-        settings, variables = self._model(seed)
-        corpus = self._bench.corpus(self._config)
-        x = representations.mean_and_deviation(representations.contexts(
-            corpus, settings, variables, cache_dir=cache_directory(self._config), progress=self._progress))
-        if self._config.normalise in GROUPS:
-            x, _ = group_normalise(x, corpus.utterances, self._config.normalise)
-        return x
+        return self._normalised(self._raw(*self._model(seed)))
+
+    def _raw(self, settings: CpcSettings, variables: Variables) -> np.ndarray:
+        return representations.mean_and_deviation(representations.contexts(
+            self._bench.corpus(self._config), settings, variables, cache_dir=cache_directory(self._config),
+            progress=self._progress))
+
+    def _normalised(self, x: np.ndarray) -> np.ndarray:
+        if self._config.normalise not in GROUPS:
+            return x
+        return group_normalise(x, self._bench.corpus(self._config).utterances, self._config.normalise)[0]
 
     def _model(self, seed: int) -> tuple[CpcSettings, Variables]:
         settings, variables = pretraining.load(Path(self._config.init_from), seed)
@@ -62,5 +66,7 @@ class CpcSource:
     def final(self, seed: int) -> Final:
         """CPC as it is: labels change nothing of it."""
         settings, variables = self._model(seed)
-        x = self.embed(np.arange(len(self._bench.corpus(self._config))), seed)
-        return Final(embeddings=x, variables={"cpc": variables}, facts={"settings": {"cpc": asdict(settings)}})
+        x = self._raw(settings, variables)
+        return Final(embeddings=self._normalised(x), variables={"cpc": variables},
+                     arrays=embedding_statistics(x) if self._config.normalise in GROUPS else {},
+                     facts={"settings": {"cpc": asdict(settings)}})

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from sercl_jax import nodes
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import GROUPS, check_groups, group_normalise, group_warnings
 from sercl_jax.methods import serugcl
-from sercl_jax.sources.source import Final
+from sercl_jax.sources.source import Final, embedding_statistics
 from sercl_jax.types import Variables
 from sercl_jax.workbench import Workbench
 
@@ -96,15 +97,21 @@ class GraphSource:
         members = [encoder.embed(self.variables(rows, member, encoder)) for member in self.seeds(seed)]
         return self.assemble(members)
 
+    @property
+    def _grouped(self) -> bool:
+        """Whether the embeddings, too, are standardised for each speaker or corpus."""
+        return self._config.normalise in GROUPS and self._config.eval.speaker_embeddings
+
     def assemble(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """The functionals of the input, if wanted, and the members' embeddings, each [U, D], side by side."""
+        x = self._joined(members)
+        return group_normalise(x, self._utterances, self._config.normalise)[0] if self._grouped else x
+
+    def _joined(self, members: Sequence[np.ndarray]) -> np.ndarray:
         parts = list(members)
         if self._config.encoder.input_block == "functionals":
             parts.insert(0, self._bench.own_functionals(self._config))
-        x = np.concatenate(parts, axis=1)
-        if self._config.normalise in GROUPS and self._config.eval.speaker_embeddings:
-            x, _ = group_normalise(x, self._utterances, self._config.normalise)
-        return x
+        return np.concatenate(parts, axis=1)
 
     def final(self, seed: int) -> Final:
         """The encoders trained on all utterances, with the statistics of their nodes."""
@@ -112,8 +119,21 @@ class GraphSource:
         encoder = self.encoder(rows)
         members = [self.variables(rows, member, encoder) for member in self.seeds(seed)]
         statistics = nodes.statistics(self._readout_nodes.x, self._readout_nodes.mask)
+        embedded = [encoder.embed(variables) for variables in members]
+        settings, variables = self._cpc()
         return Final(
-            embeddings=self.assemble([encoder.embed(variables) for variables in members]),
-            variables={f"encoder{number}": variables for number, variables in enumerate(members)},
-            arrays={f"features/{name}": value for name, value in dataclasses.asdict(statistics).items()},
-            facts={"features": list(self._bench.frames(self._config).names)})
+            embeddings=self.assemble(embedded),
+            variables={f"encoder{number}": each for number, each in enumerate(members)} | variables,
+            arrays={**{f"features/{name}": value for name, value in dataclasses.asdict(statistics).items()},
+                    **(embedding_statistics(self._joined(embedded)) if self._grouped else {})},
+            facts={"features": list(self._bench.frames(self._config).names),
+                   "settings": {"encoder": dataclasses.asdict(self._recipe.settings), **settings}})
+
+    def _cpc(self) -> tuple[dict[str, Any], dict[str, Variables]]:
+        """Settings and parameters of the CPC that the features are of, by name; empty for other features."""
+        if "cpc" not in self._config.features.split("+"):
+            return {}, {}
+        from sercl_jax import pretraining
+
+        settings, variables = pretraining.load(Path(self._config.init_from), self._config.seed)
+        return {"cpc": dataclasses.asdict(settings)}, {"cpc": variables}

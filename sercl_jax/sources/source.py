@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sercl_jax.classify import standardiser
 from sercl_jax.types import Variables
 
 
@@ -24,6 +25,15 @@ class Final:
     variables: Mapping[str, Variables]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def embedding_statistics(x: np.ndarray) -> dict[str, np.ndarray]:
+    """Of embeddings [U, D] that are standardised for each speaker: what stands in for those of an unknown one.
+
+    Arrays of a `Final`: mean and deviation of each column.
+    """
+    mean, std = standardiser(x)
+    return {"embeddings/mean": mean.astype(np.float32), "embeddings/std": std.astype(np.float32)}
 
 
 class Source(Protocol):
