@@ -83,7 +83,7 @@ def counts(encoder: AnyEncoder, samples: jax.Array) -> jax.Array:
     return jnp.maximum(frames_of(encoder.config, samples), 1)
 
 
-def _grid(encoder: AnyEncoder) -> tuple[int, int]:
+def grid(encoder: AnyEncoder) -> tuple[int, int]:
     """Samples between frames, and how many the first one needs."""
     if isinstance(encoder, CpcEncoder):
         return cpc.HOP, cpc.HOP
@@ -101,7 +101,7 @@ def _calibration(found: Origin) -> dict[str, np.ndarray]:
 
 def _card(found: Origin, encoder: AnyEncoder, width: int) -> Card:
     tiny = ("Its encoder is a small network that began with random weights: what it says means nothing.",)
-    hop, reach = _grid(encoder)
+    hop, reach = grid(encoder)
     return Card(method="supcon", kind=CLASSES, labels=tuple(found.metadata["labels"]), corpus=found.corpus,
                 embedding=width, seconds=found.metadata.get("seconds", USUAL),
                 trim=bool(found.config["data"].get("trim", False)),
