@@ -55,8 +55,8 @@ def write(runs: Sequence[Run], out: Path, *, audio: str = "auto", worst: int = 1
     groups = {one.grid.name: one for one in (details.speakers(runs), details.sentences(runs)) if one is not None}
     listings = details.worst_of_each(runs, worst, players)
     grids = [one for one in (
-        compare_tables.overview(runs), compare_tables.differences(comparisons), compare_tables.tests(comparisons),
-        compare_tables.recalls(runs), *(one.grid for one in groups.values()),
+        compare_tables.scores(runs), compare_tables.overview(runs), compare_tables.differences(comparisons),
+        compare_tables.tests(comparisons), compare_tables.recalls(runs), *(one.grid for one in groups.values()),
         *(listing.grid for listing in listings), compare_tables.settings(runs)) if one is not None]
     sheets = {run.name: replace(found, name=f"protocol_sheet_{number + 1}") for number, run in enumerate(runs)
               if (found := page_tables.sheet(run.results)) is not None}
@@ -71,7 +71,8 @@ def write(runs: Sequence[Run], out: Path, *, audio: str = "auto", worst: int = 1
     write_text(out / PAGE, html.render_comparison(
         f"{len(runs)} runs on {corpora}", runs=runs, synthetic=any(run.results.synthetic for run in runs),
         verdict=compare_tables.verdict(runs, comparisons), unpaired=compare_tables.unpaired(comparisons),
-        warnings=_merged(problems), notes=_merged([(run.name, text) for run in runs for text in run.results.notes]),
+        warnings=_merged(problems, len(runs)),
+        notes=_merged([(run.name, text) for run in runs for text in run.results.notes], len(runs)),
         grids={one.name: one for one in grids}, sheets=sheets, drawings=html.figures(drawings),
         hardest={name: one.hardest for name, one in groups.items()}, listings=listings, audio_notes=players.notes,
         protocols={run.name: html.protocol(run.results) for run in runs}))
@@ -122,9 +123,10 @@ def _scores(runs: Sequence[Run]) -> Drawing | None:
                            "mean that a difference is not there: the paired differences tell.")
 
 
-def _merged(texts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _merged(texts: Sequence[tuple[str, str]], runs: int) -> list[tuple[str, str]]:
     """(names of the runs, text), what several runs say once."""
     found: dict[str, list[str]] = {}
     for name, text in texts:
         found.setdefault(text, []).append(name)
-    return [(", ".join(dict.fromkeys(names)), text) for text, names in found.items()]
+    return [("All runs" if len(set(names)) == runs else ", ".join(dict.fromkeys(names)), text)
+            for text, names in found.items()]

@@ -15,25 +15,30 @@ def common_metrics(runs: Sequence[Run]) -> list[str]:
     return [metric for metric in runs[0].results.metrics if all(metric in run.results.metrics for run in runs)]
 
 
-def overview(runs: Sequence[Run]) -> Grid:
-    """What each run is, and its scores."""
+def scores(runs: Sequence[Run]) -> Grid | None:
+    """The metrics that all runs have; None if there is none."""
     metrics = common_metrics(runs)
-    header = ["run", "method", "corpus", "protocol", "runs"]
+    header = ["run"]
     for metric in metrics:
         header += [values.heading(metric), f"{values.name(metric)}, 95 % interval"]
+    body: list[list[str]] = [[run.name, *(cell for metric in metrics for cell in (
+        Cell.estimate(metric, run.results.metrics[metric]),
+        Cell.interval(metric, run.results.metrics[metric].ci)))] for run in runs]
+    return None if not metrics else Grid(
+        "scores", "Pooled test predictions; mean ± standard deviation over seeds; 95 % intervals from a bootstrap "
+        "over speakers.", header, body)
+
+
+def overview(runs: Sequence[Run]) -> Grid:
+    """What each run is."""
     body = []
     for run in runs:
         protocol = dict(html.protocol(run.results))
         seeds = protocol.pop("runs")
-        line: list[str] = [run.name, html.method_name(run.results), html.corpus_name(run.results), ", ".join(
+        body.append([run.name, html.method_name(run.results), html.corpus_name(run.results), ", ".join(
             text for name in ("protocol", "folds", "setup", "training", "normalise", "embedding")
-            if (text := _told(name, protocol.get(name, "")))), seeds]
-        for metric in metrics:
-            line += [Cell.estimate(metric, run.results.metrics[metric]),
-                     Cell.interval(metric, run.results.metrics[metric].ci)]
-        body.append(line)
-    return Grid("overview", "Pooled test predictions; mean ± standard deviation over seeds; 95 % intervals from a "
-                "bootstrap over speakers.", header, body, 5)
+            if (text := _told(name, protocol.get(name, "")))), seeds])
+    return Grid("overview", "The runs.", ["run", "method", "corpus", "protocol", "seeds"], body, 5)
 
 
 def _told(name: str, value: str) -> str:
@@ -65,7 +70,7 @@ def tests(comparisons: Sequence[Comparison]) -> Grid | None:
     titles = {"exchange": "p, permutation", "signed_rank": "p, Wilcoxon", "corrected_t": "p, folds"}
     header = ["run", "metric", "speakers", "folds"]
     for test in TESTS:
-        header += [titles[test], *["Holm"] * several]
+        header += [titles[test], *[f"{titles[test].removeprefix('p, ')}, Holm"] * several]
     body = []
     for one in tested:
         line: list[str] = [one.run, one.metric, Cell.number(str(one.speakers), one.speakers),
@@ -84,16 +89,18 @@ def tests(comparisons: Sequence[Comparison]) -> Grid | None:
 
 def unpaired(comparisons: Sequence[Comparison]) -> list[str]:
     """Why there is no paired difference, or no p-value, in sentences."""
-    sentences = []
+    sentences, missing = [], dict[str, list[str]]()
     for one in comparisons:
         if one.unpaired:
             sentences.append(f"{one.run} and {one.other} are not paired: {one.unpaired}. Their intervals stand side "
                              "by side; there is no test.")
             continue
-        reasons = list(dict.fromkeys(reason for test in TESTS if isinstance(reason := getattr(one, test), str)))
-        sentences += [f"{one.run}, no p-value: {reason.rstrip('.')}." for reason in reasons]
+        for test in TESTS:
+            if isinstance(reason := getattr(one, test), str):
+                missing.setdefault(reason.rstrip("."), []).append(one.run)
         sentences += [f"{one.run}: {one.note}."] if one.note else []
-    return sentences
+    return sentences + [f"No p-value ({', '.join(dict.fromkeys(names))}): {reason}." for reason, names
+                        in missing.items()]
 
 
 def recalls(runs: Sequence[Run]) -> Grid | None:
@@ -124,7 +131,7 @@ def verdict(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> list[str]
         return ["These runs have no metric in common."]
     metric = "UA" if "UA" in metrics else metrics[0]
     best = max(runs, key=lambda run: run.results.metrics[metric].mean)
-    sentences = [f"Highest: {best.name}. {html.stated(metric, best.results.metrics[metric])}"]
+    sentences = [f"{best.name} is highest: {html.stated(metric, best.results.metrics[metric])}"]
     for one in comparisons:
         gap = one.difference[metric]
         text = html.against(metric, one.other, gap, "same" if not one.unpaired else "other")

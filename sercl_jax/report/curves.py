@@ -147,13 +147,18 @@ def _color(index: int, series: Mapping[str, Sequence[Curve]]) -> str:
     return style.SERIES[index % len(style.SERIES)] if len(series) > 1 else style.ACCENT
 
 
+def _told(series: Mapping[str, Sequence[Curve]]) -> bool:
+    """Whether a series must be named: it is one of several, or of one of several runs."""
+    return len(series) > 1 or any(curve.run for members in series.values() for curve in members)
+
+
 def _of(label: str, series: Mapping[str, Sequence[Curve]]) -> str:
-    return f" ({label})" if len(series) > 1 else ""
+    return f" ({label})" if _told(series) else ""
 
 
 def _legend(figure: Figure, series: Mapping[str, Sequence[Curve]], kinds: Sequence[Line2D]) -> None:
     handles = [Line2D([], [], color=_color(index, series), linewidth=2, label=f"\u200b{label}")
-               for index, label in enumerate(series)] if len(series) > 1 else []
+               for index, label in enumerate(series)] if _told(series) else []
     if handles or kinds:
         figure.legend(handles=[*handles, *kinds], loc="outside lower left", ncols=4)
 

@@ -127,9 +127,9 @@ def scatter(embeddings: Embeddings, results: Results, suffix: str = "") -> Drawi
         figure, axes = style.new_figure(7.6, 3.2 * len(lines) + 0.2 * legend, len(lines), 2)
         for line, (name, vectors) in enumerate(lines):
             points = projection.tsne(vectors[chosen])
-            suffix = f", {name}" if len(lines) > 1 else ""
-            _groups(axes[2 * line], points, emotions, f"By emotion{suffix}", line == len(lines) - 1)
-            _groups(axes[2 * line + 1], points, speakers, f"By speaker{suffix}", line == len(lines) - 1)
+            which = f", {name}" if len(lines) > 1 else ""
+            _groups(axes[2 * line], points, emotions, f"By emotion{which}", line == len(lines) - 1)
+            _groups(axes[2 * line + 1], points, speakers, f"By speaker{which}", line == len(lines) - 1)
         number = f"{len(chosen)} of {len(embeddings.values)}" if len(chosen) < len(embeddings.values) else (
             f"all {len(chosen)}")
         standardised = "standardised" if results.rated else "standardised as for the classifier"

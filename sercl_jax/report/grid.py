@@ -98,11 +98,15 @@ def comma_separated(grid: Grid) -> str:
         row: list[str] = []
         for cell, names in zip(line, parts, strict=True):
             if isinstance(cell, Cell):
-                row += [repr(float(cell.parts[part])) if part in cell.parts else "" for part in names]
+                row += [_exact(cell.parts[part]) if part in cell.parts else "" for part in names]
             else:
                 row += [cell, *[""] * (len(names) - 1)]
         writer.writerow(row)
     return buffer.getvalue()
+
+
+def _exact(value: float) -> str:
+    return str(value) if isinstance(value, int) else repr(float(value))
 
 
 def latex(caption: str, header: Sequence[str], body: Sequence[Sequence[str]], columns: str) -> str:

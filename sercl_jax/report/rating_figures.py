@@ -18,7 +18,7 @@ def scatter(ratings: Ratings, synthetic: bool, suffix: str = "") -> Drawing | No
         return None
     words = []
     with style.drawing():
-        figure, axes = style.new_figure(3.1 * len(drawn), 3.3, 1, len(drawn))
+        figure, axes = style.new_figure(3.1 * len(drawn), 3.7, 1, len(drawn))
         for axis, (name, truth, predicted) in zip(axes, drawn, strict=True):
             score = ccc(truth, predicted)
             shown = projection.subsample(len(truth))
