@@ -99,9 +99,11 @@ def run() -> None:
     try:
         status = main()
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as in `... | head`
+    except OSError as error:
+        # A reader that has seen enough, as in `... | head`, or a full disk, of which `main` has told: what could not
+        # be written must not be tried again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+        status = 1 if isinstance(error, BrokenPipeError) else 2
     sys.exit(status)
 
 

@@ -231,6 +231,15 @@ def test_csv_of_recordings_and_of_windows():
         (name, "0.0", "3.0", "angry"), (name, "1.5", "4.5", "neutral")]
 
 
+def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path):
+    path = tmp_path / "x.csv"
+    with path.open("w") as file, path.open("rb") as other, open(os.devnull, "wb") as sink:
+        os.dup2(other.fileno(), file.fileno())  # now every write fails
+        with pytest.raises(UserError, match=r"x\.csv: cannot be written"):
+            writing.writer("csv", file, Shape(LABELS, "classes", [])).begin()
+        os.dup2(sink.fileno(), file.fileno())
+
+
 def test_ratings_in_every_format():
     dimensions = ("activation", "valence")
     one = _prediction(rows=[(3.25, 4.5), (2.25, 5.5)], labels=dimensions, kind="ratings")

@@ -1,9 +1,11 @@
 """What writes results to a text file as they come."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from sercl_jax.errors import UserError
 from sercl_jax.inference.prediction import Prediction
 
 
@@ -46,5 +48,11 @@ class Writer:
         """What stands after all results."""
 
     def _write(self, text: str) -> None:
-        self._file.write(text)
-        self._file.flush()  # whoever reads need not wait for the next
+        try:
+            self._file.write(text)
+            self._file.flush()  # whoever reads need not wait for the next
+        except BrokenPipeError:  # nobody reads any more
+            raise
+        except OSError as error:
+            name = "standard output" if self._file is sys.stdout else self._file.name
+            raise UserError(f"{name}: cannot be written ({error.strerror}); free some space.") from error
