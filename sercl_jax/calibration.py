@@ -80,17 +80,17 @@ def fit(decision: np.ndarray, truth: np.ndarray, speakers: Sequence[str] | np.nd
     Raises:
       ValueError: the shapes do not fit.
     """
-    decision, truth, speakers = np.asarray(decision, np.float64), np.asarray(truth), np.asarray(speakers, dtype=str)
+    decision, truth, names = np.asarray(decision, np.float64), np.asarray(truth), np.asarray(speakers, dtype=str)
     utterances = np.arange(len(truth)) if ids is None else np.unique(np.asarray(ids), return_inverse=True)[1]
-    if decision.ndim != 2 or not len(decision) == len(truth) == len(speakers) == len(utterances):
+    if decision.ndim != 2 or not len(decision) == len(truth) == len(names) == len(utterances):
         raise ValueError(f"decision {decision.shape} must be [U, K]; truth {truth.shape}, speakers and ids [U].")
     rows = np.flatnonzero(truth >= 0)
     rows = rows[np.isfinite(decision[rows, truth[rows]])]  # tested, by a classifier that could have told
     if not len(rows):
         return None
-    decision, truth, speakers, utterances = decision[rows], truth[rows], speakers[rows], utterances[rows]
-    known = bool((speakers != "").all()) and len(np.unique(speakers)) > 1
-    groups = np.unique(speakers if known else utterances, return_inverse=True)[1]
+    decision, truth, names, utterances = decision[rows], truth[rows], names[rows], utterances[rows]
+    known = bool((names != "").all()) and len(np.unique(names)) > 1
+    groups = np.unique(names if known else utterances, return_inverse=True)[1]
     count = len(np.unique(utterances))
     held_out = np.full(decision.shape, np.nan)
     parts = groups % PARTS

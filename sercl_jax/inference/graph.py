@@ -41,7 +41,7 @@ def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
     if centred:
         statistics |= classifier.embedding_statistics(found)
     nodes = config["graph"]["readout_nodes"] or config["graph"]["nodes"]
-    speaker = {"speaker": width if grouped else 0, "speaker_embedding": embedding if centred else 0}
+    speaker: dict[str, Any] = {"speaker": width if grouped else 0, "speaker_embedding": embedding if centred else 0}
     on_device = not set(features.split("+")) - set(node_features.DEVICE) and features != "logmel"
     inputs: AnyInputs = (WaveformInputs(**speaker) if on_device else
                          NodeInputs(features, nodes, functionals, **speaker))
@@ -57,9 +57,10 @@ def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
 
 def _settings(found: Origin) -> SerugclSettings:
     if "settings" in found.metadata:
-        plain = dict(found.metadata["settings"]["encoder"])
-        return SerugclSettings(**{name: tuple(value) if isinstance(value, list) else value
-                                  for name, value in plain.items()})
+        plain: dict[str, Any] = found.metadata["settings"]["encoder"]
+        own: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                               for name, value in plain.items()}
+        return SerugclSettings(**own)
     from ml_collections import ConfigDict  # models of before need what training needs
 
     from sercl_jax.methods import serugcl

@@ -163,7 +163,7 @@ def from_facts(facts: Mapping[str, Any]) -> AnyInputs:
     Raises:
       UserError: unknown or missing facts: another version wrote them.
     """
-    own = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+    own: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
     try:
         return _KINDS[own.pop("kind")](**own)
     except (KeyError, TypeError) as error:

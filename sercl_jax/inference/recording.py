@@ -47,9 +47,9 @@ def read(source: Any, sampling_rate: float | None = None, name: str | None = Non
 def _of_array(source: Any, sampling_rate: float | None, name: str) -> Recording:
     if not hasattr(source, "__array__"):
         raise UserError(f"{name}: {type(source).__name__} is neither a path nor an array of samples.")
-    rate = SAMPLE_RATE if sampling_rate is None else sampling_rate
+    rate = SAMPLE_RATE if sampling_rate is None else round(sampling_rate)
     if not audio.LOWEST_RATE <= rate <= audio.HIGHEST_RATE:
-        raise UserError(f"{name}: sampling_rate={rate:g}: give it in Hz, from {audio.LOWEST_RATE} to "
+        raise UserError(f"{name}: sampling_rate={rate}: give it in Hz, from {audio.LOWEST_RATE} to "
                         f"{audio.HIGHEST_RATE}.")
     samples = np.asarray(source)
     return Recording(name, audio.standard(audio.Recording(_mono(samples, name), rate, 1, "array"), name))
