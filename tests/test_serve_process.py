@@ -55,7 +55,7 @@ def test_it_serves_until_it_is_told_to_stop(workdir, environment, stop):
     finally:
         process.send_signal(stop)
         out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out.strip(), errors) == (0, "Stopped.", "")
+    assert (process.returncode, out, errors) == (0, "", "\nStopped.\n")
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
     samples, rate = soundfile.read(path, dtype="int16")

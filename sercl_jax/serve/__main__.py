@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nStopped.", flush=True)
+        print("\nStopped.", file=sys.stderr)
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0

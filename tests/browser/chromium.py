@@ -74,9 +74,10 @@ class Browser:
             "width": width, "height": height, "deviceScaleFactor": 2 if mobile else 1, "mobile": mobile})
 
     def console(self) -> list[str]:
-        """Warnings and errors so far that the page did not expect; a refused recording is told there too."""
+        """Warnings and errors so far, but for refused recordings, and for tests that read what is drawn."""
         return [entry["message"] for entry in self.driver.get_log("browser")
-                if entry["level"] in ("WARNING", "SEVERE") and "/predict" not in entry["message"]]
+                if entry["level"] in ("WARNING", "SEVERE")
+                and not any(known in entry["message"] for known in ("/predict", "getImageData"))]
 
     def hosts(self) -> set[str]:
         """Whom requests so far went to."""

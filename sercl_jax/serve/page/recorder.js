@@ -24,9 +24,10 @@ export async function start(onLevel) {
   const context = new AudioContext();
   const blocks = [];
   let count = 0;
+  let node = null;
   try {
     await context.audioWorklet.addModule("worklet.js");
-    const node = new AudioWorkletNode(context, "samples", {numberOfOutputs: 0});
+    node = new AudioWorkletNode(context, "samples", {numberOfOutputs: 0});
     node.port.onmessage = ({data}) => {
       blocks.push(data);
       count += data.length;
@@ -42,6 +43,7 @@ export async function start(onLevel) {
   return {
     // Ends the recording and lets the microphone go.
     async stop() {
+      node.port.onmessage = null;
       stream.getTracks().forEach((track) => track.stop());
       const rate = context.sampleRate;
       await context.close();
