@@ -16,7 +16,7 @@ import soundfile
 
 import sercl_jax
 from sercl_jax import config as config_lib
-from sercl_jax import experiment, predict, predicting
+from sercl_jax import experiment, export, predict, predicting
 from sercl_jax.inference.card import Card
 from sercl_jax.inference.inputs import WaveformInputs
 from sercl_jax.inference.model import Model
@@ -29,7 +29,7 @@ def place(tmp_path_factory):
     """A folder with runs/mine, a tiny SERUGCL, and recordings/ of half a second and one of six, in stereo."""
     folder = tmp_path_factory.mktemp("predict")
     manifest = small_corpus.write(folder / "corpus")
-    config = config_lib.base("serugcl", "corpus=manifest,tiny,protocol=loso")
+    config = config_lib.base("serugcl", "corpus=manifest,tiny,protocol=kfold,folds=2")
     config.data.manifest, config.data.cache_dir, config.data.workers = str(manifest), str(folder / "cache"), 1
     config.eval.baseline, config.eval.report = "no", False
     experiment.run(config.lock(), folder / "runs" / "mine", quiet=True)
@@ -149,7 +149,8 @@ def test_patterns_folders_and_files_that_are_bad(call, here):
     (["recordings", "--labels=angri"], "Did you mean 'angry'?"), (["recordings", "--window=0.01"], "window=0.01"),
     (["recordings", "--window=nan"], "--window=nan"), (["recordings", "--overlap=1"], "--overlap=1"),
     (["recordings", "--top=-1"], "--top=-1"), (["recordings", "--together"], "normalised by speaker"),
-    (["recordings", "--out=recordings/bye.wav/x.csv"], "bye.wav: the folder cannot be made"), (["recordings", "--device=tpu"], "--device=tpu")])
+    (["recordings", "--out=recordings/bye.wav/x.csv"], "bye.wav: the folder cannot be made"),
+    (["recordings", "--device=tpu"], "--device=tpu")])
 def test_what_cannot_be_done_says_why(call, arguments, reason):
     status, out, err = call(*arguments)
     assert status == 2
@@ -225,6 +226,16 @@ def test_standard_input_and_nothing_but_results_on_standard_output(here, call):
     assert found.pop("path") == "-"
     expected.pop("path")
     assert found == expected
+
+
+def test_a_bundle_tells_the_same(here, capsys):
+    export.export("runs/mine", "bundle", platforms=["cpu"])
+    told = []
+    for flag in ("--bundle=bundle", "--workdir=runs/mine"):
+        assert predict.main([flag, "recordings", "--format=json"]) == 0
+        told.append([[one["path"], *one["probabilities"].values()] for one in json.loads(capsys.readouterr().out)])
+    for bundle, run in zip(*told, strict=True):
+        assert bundle == [run[0], *(pytest.approx(value, abs=2e-5) for value in run[1:])]
 
 
 def test_what_has_no_header_is_refused_with_advice(here):
