@@ -1,164 +1,134 @@
-"""Representations of recordings: `python -m sercl_jax.embed --workdir=RUN --out=FILE.npz PATH...`.
+"""Embeddings of recordings: `python -m sercl_jax.embed --workdir=RUN --out=FILE PATH...`.
 
-From Python:
-
-    model = Embedder(Path("runs/cpc"))
-    c = model.frames(waveform)          # [T, 256], one row per 10 ms
-    x = model.utterance(waveform)       # [512], mean and standard deviation over time
+From Python: `sercl_jax.load("RUN").embed(...)`. Nothing here imports JAX until there is something to compute.
 """
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from sercl_jax import audio, checkpoint, features, files, pretraining, representations
+from sercl_jax import embed_formats, workers
 from sercl_jax.errors import UserError
-from sercl_jax.models.cpc import CpcSettings
-from sercl_jax.types import SAMPLE_RATE, Utterance
+from sercl_jax.inference.recording import Recording
+from sercl_jax.types import SAMPLE_RATE
 
-LEVELS = ("utterance", "frame")
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+DESCRIPTION = """Describes recordings by what a trained model makes of them: a vector for each, or one for each frame.
+
+  python -m sercl_jax.embed --workdir=runs/mine --out=x.npz calls/ extra.flac
+  python -m sercl_jax.embed --workdir=runs/cpc --out=frames.parquet --level=frame 'calls/**/*.wav'
+  python -m sercl_jax.embed --bundle=my-model --out=data/xvector.ark calls/
+"""
+EPILOG = """What a vector is depends on the model:
+
+  serugcl          what the graph encoders' readout gives; no frames
+  cpc, pretrained  mean and standard deviation over time of the context; its frames, one per 10 ms
+  cpc, probe       the same
+  cpc, ratings     mean and standard deviation over time of the recognizer's attention; frames: the context below it
+  supcon           what attention pools from the encoder's last layer; its frames, one per 20 ms (10 on a CPC)
+
+Of a recording longer than a window: the mean over its windows; of frames, each comes from the window in whose middle
+it lies. What is written, by the suffix of --out or by --format:
+
+  .npz             NumPy: "ids" [U], "embeddings" [U, D]; or "ids", "frames" [sum of T, F], "offsets" [U + 1]
+                   (recording u owns rows offsets[u]:offsets[u + 1]), "seconds" between frames
+  .parquet         "id", "seconds", "embedding"; of frames a row each: "id", "frame", "start" (seconds), "embedding"
+  .ark, .scp       Kaldi: both files, vectors or matrices; in keys, white space and % are written as in URLs
+
+Ids are the paths as given. The last two formats need the extra: pip install 'sercl_jax[embed]'.
+
+Exit status: 0 everything was embedded, 1 some recordings could not be used, 2 nothing could be done.
+"""
 
 
-@dataclass(frozen=True)
-class _Waveforms:
-    """A few waveforms, each [S] int16 at 16 kHz, with the interface of a corpus."""
-
-    waveforms: Sequence[np.ndarray]
-    name: str = "recordings"
-
-    @property
-    def utterances(self) -> tuple[Utterance, ...]:
-        return tuple(Utterance(id=str(u), num_samples=len(x)) for u, x in enumerate(self.waveforms))
-
-    def __len__(self) -> int:
-        return len(self.waveforms)
-
-    def waveform(self, u: int) -> np.ndarray:
-        return self.waveforms[u]
-
-
-class Embedder:
-    """The CPC of a finished run: of setup=pretrain, or the one under a recognizer.
+def run(place: Path, paths: Sequence[str], out: Path, *, level: str = embed_formats.UTTERANCE, form: str = "",
+        seed: int = 0, window: float | None = None, overlap: float = 0.5, together: bool = False,
+        progress: bool = True) -> int:
+    """Embeds files and writes them; returns how many could not be used (their reasons go to standard error).
 
     Args:
-      workdir: of the run.
+      place: workdir of a finished run, or an exported bundle.
+      paths: files, folders and patterns.
+      out: the file; it is whole or, after an error, as it was.
+      level: "utterance" or "frame".
+      form: one of `embed_formats.FORMATS`; "" is what the suffix says.
       seed: which of several pre-trainings.
+      window, overlap, together: see `Model.predict`.
+      progress: whether to show a bar.
 
     Raises:
-      UserError: the folder holds no CPC.
+      UserError: no such model, a setting that does not fit it, or no recording that can be used.
     """
+    out = out.expanduser()
+    form = embed_formats.format_of(out, form)
+    from sercl_jax.predicting import finding
 
-    def __init__(self, workdir: Path, seed: int = 0):
-        workdir = workdir.expanduser()
-        if (workdir / pretraining.MODELS).is_dir():
-            if seed not in (found := pretraining.seeds(workdir)):
-                raise UserError(f"{workdir}: has no pre-training with seed {seed}; it has "
-                                f"{', '.join(map(str, found))}.")
-            self.settings, self.variables = pretraining.load(workdir, seed)
-            return
-        variables, _, facts = checkpoint.load_model(workdir / "model")
-        if "cpc" not in variables:
-            raise UserError(f"{workdir}: its model has no CPC; give a run of configs/cpc.py with setup=pretrain, "
-                            "pre, mini or joint.")
-        self.settings, self.variables = CpcSettings(**facts["settings"]["cpc"]), variables["cpc"]
+    found = finding.find(paths)
+    import sercl_jax  # computes
+    from sercl_jax.predicting.decoding import decoded
 
-    def frames(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform [S], int16 or floats in [-1, 1] at 16 kHz -> context [T, F] float32, T = max(S // 160, 1).
-
-        What is longer than `representations.LONGEST` seconds is cut there.
-        """
-        return self.many_frames([waveform])[0]
-
-    def many_frames(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """`frames` of several waveforms, computed together."""
-        corpus = _Waveforms([audio.to_int16(x) for x in waveforms])
-        return list(representations.compute(corpus, self.settings, self.variables, progress=False))
-
-    def utterance(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform [S] -> mean and standard deviation of its frames, [2 F] float32."""
-        return representations.statistics(self.frames(waveform))
-
-
-def find(paths: Sequence[str]) -> list[Path]:
-    """Audio files: those named, and those in the folders named, sorted.
-
-    Raises:
-      UserError: a path does not exist, or nothing is found.
-    """
-    found: list[Path] = []
-    for text in paths:
-        path = Path(text).expanduser()
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise UserError(f"{path}: there is no such file or folder.")
-    if not found:
-        raise UserError(f"{', '.join(paths)}: no audio files ({', '.join(SUFFIXES)}).")
-    return found
-
-
-def run(workdir: Path, paths: Sequence[str], out: Path, *, level: str, seed: int, progress: bool = True) -> int:
-    """Embeds files and writes them; returns how many could not be read (their reasons go to standard error).
-
-    Args:
-      workdir, seed: see `Embedder`.
-      paths: files and folders.
-      out: an .npz with "ids" [U] and, by level, "embeddings" [U, 2 F], or "frames" [sum of T, F] with "offsets"
-        [U + 1]: recording u owns rows offsets[u]:offsets[u + 1]; and "seconds" between frames.
-      level: one of LEVELS.
-    """
-    model = Embedder(workdir, seed)
-    ids, rows, failed = [], [], 0
-    found = find(paths)
-    for first in tqdm(range(0, len(found), representations.BATCH), desc="Embedding", disable=not progress):
-        waveforms = []
-        for path in found[first:first + representations.BATCH]:
-            try:
-                waveforms.append(audio.decode(path, name=str(path)))
-                ids.append(str(path))
-                if len(waveforms[-1]) > representations.LONGEST * SAMPLE_RATE:
-                    print(f"note: {path}: only its first {representations.LONGEST:g} seconds are embedded; cut it "
-                          "into shorter recordings.", file=sys.stderr)
-            except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
-                failed += 1
-        for frames in model.many_frames(waveforms) if waveforms else []:
-            rows.append(frames if level == "frame" else representations.statistics(frames))
-    if not rows:
-        raise UserError("none of the files could be read; nothing was written.")
-    content: dict[str, np.ndarray] = {"ids": np.array(ids)}
-    if level == "frame":
-        content |= {"frames": np.concatenate(rows), "offsets": np.cumsum([0, *map(len, rows)]),
-                    "seconds": np.array(features.HOP)}
-    else:
-        content["embeddings"] = np.stack(rows)
-    with files.atomic_path(out) as temporary, temporary.open("wb") as file:
-        np.savez(file, **content)  # type: ignore[arg-type]
+    model = sercl_jax.load(place, seed=seed)
+    for note in model.card.notes if progress else ():
+        print(f"note: {note}", file=sys.stderr)
+    seconds: list[float] = []  # of the recordings so far
+    failed = 0
+    hop = model.card.frame_hop / SAMPLE_RATE
+    with contextlib.closing(decoded(found, threads=workers.cpu_count())) as recordings:
+        outcomes = model.embed_each(_timed(recordings, seconds), level=level, window=window, overlap=overlap,
+                                    together=together)
+        with embed_formats.writer(form, out, level, hop) as writer:
+            for number, outcome in enumerate(tqdm(outcomes, total=len(found), desc="Embedding", unit="recording",
+                                                  disable=not progress, dynamic_ncols=True)):
+                if isinstance(outcome, UserError):
+                    failed += 1
+                    tqdm.write(f"error: {outcome}", file=sys.stderr)
+                else:
+                    writer.write(str(found[number]), seconds[number], outcome)
+            if failed == len(found):
+                raise UserError("none of the recordings could be used; nothing was written.")
     return failed
 
 
+def _timed(recordings: Iterable[Recording | UserError], seconds: list[float]) -> Iterator[Recording | UserError]:
+    """The same; notes how long each is."""
+    for recording in recordings:
+        seconds.append(len(recording.waveform) / SAMPLE_RATE if isinstance(recording, Recording) else 0.0)
+        yield recording
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sercl_jax.embed", description=DESCRIPTION, epilog=EPILOG,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="recordings in any format that libsndfile reads, folders with all "
+        "that is below them, patterns such as 'calls/**/*.wav', or - for a recording on standard input")
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--workdir", type=Path, metavar="RUN", help="a finished run of sercl_jax.main")
+    model.add_argument("--bundle", type=Path, metavar="DIR", help="what sercl_jax.export has made of one")
+    add("--out", required=True, type=Path, metavar="FILE", help="what to write, see below")
+    add("--format", choices=embed_formats.FORMATS, default="", help="its format, where the suffix tells none")
+    add("--level", choices=embed_formats.LEVELS, default=embed_formats.UTTERANCE,
+        help="utterance: a vector for each recording (default); frame: one for each frame")
+    add("--window", type=float, metavar="SECONDS", help="length of the windows of long recordings (default: as long "
+        "as most utterances that the model was trained on)")
+    add("--overlap", type=float, default=0.5, metavar="SHARE", help="how much of a window the next one repeats, from "
+        "0 to 0.9 (default 0.5)")
+    add("--together", action="store_true", help="all recordings are one speaker's, for models that were trained with "
+        "every speaker normalised (normalise=speaker)")
+    add("--seed", type=int, default=0, metavar="N", help="which of several pre-trainings (default 0)")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns 0, 1 if some files could not be read, 2 if nothing could be done."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sercl_jax.embed", description="Representations of recordings by a CPC run.",
-        epilog="Example: python -m sercl_jax.embed --workdir=runs/cpc --out=x.npz calls/ extra.flac")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="audio files, or folders of them")
-    parser.add_argument("--workdir", required=True, type=Path, help="a finished run of configs/cpc.py")
-    parser.add_argument("--out", required=True, type=Path, help="the .npz to write")
-    parser.add_argument("--level", choices=LEVELS, default="utterance",
-                        help="utterance: mean and deviation over time; frame: one row per 10 ms")
-    parser.add_argument("--seed", type=int, default=0, help="which of several pre-trainings (default 0)")
-    arguments = parser.parse_args(argv)
+    """The command line; returns 0, 1 if some recordings could not be used, 2 if nothing could be done."""
+    arguments = _parser().parse_args(argv)
     try:
-        failed = run(arguments.workdir, arguments.paths, arguments.out, level=arguments.level, seed=arguments.seed)
+        failed = run(arguments.workdir or arguments.bundle, arguments.paths, arguments.out, level=arguments.level,
+                     form=arguments.format, seed=arguments.seed, window=arguments.window, overlap=arguments.overlap,
+                     together=arguments.together)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

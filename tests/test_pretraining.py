@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from small_corpus import write
 
-from sercl_jax import checkpoint, classify, embed, experiment, pretraining, recognition, results, workdirs
+import sercl_jax
 from sercl_jax import config as config_lib
+from sercl_jax import experiment, pretraining, recognition, results, workdirs
 from sercl_jax.errors import UserError
 from sercl_jax.methods import cpc, cpc_recipes
 from sercl_jax.types import Utterance
@@ -171,13 +172,10 @@ def test_the_probe_tells_trained_from_untrained(place):
     assert [b["name"] for b in found["baselines"]] == ["CPC untrained", "mean + std of logmel + SVM"]
     assert found["metrics"]["UA"]["mean"] > 0.5  # tones of different pitch; chance is a third
     # Its model is enough to classify a recording.
-    model = embed.Embedder(place / "probe")
-    _, arrays, facts = checkpoint.load_model(place / "probe" / "model")
-    machine = classify.FittedSvm.from_arrays({name.removeprefix("svm/"): value for name, value in arrays.items()})
+    model = sercl_jax.load(place / "probe")
     corpus = Workbench(progress=False).corpus(config)
-    x = np.stack([model.utterance(corpus.waveform(u)) for u in range(len(corpus))])
-    told = np.array(facts["labels"])[machine.predict(x)]
-    assert np.mean(told == [u.label for u in corpus.utterances]) > 0.6
+    told = model.predict([corpus.waveform(u) for u in range(len(corpus))])
+    assert np.mean([prediction.label == u.label for prediction, u in zip(told, corpus.utterances, strict=True)]) > 0.6
 
 
 def test_without_a_pre_training_the_probe_says_what_it_needs(place, tmp_path):
