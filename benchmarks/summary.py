@@ -99,6 +99,14 @@ def _memory_rows(result: Result) -> list[list[str]]:
             for found in result["found"] for one in found["largest"]]
 
 
+def _prediction_rows(result: Result) -> list[list[str]]:
+    starts, model = result["start_seconds"], result["model"]
+    return [[f"{model['method']} ({model['kind']})", result["device"]["kind"],
+             f"{result['files']}, {result['audio_minutes']:.1f} minutes", _spread(starts["empty"], 3),
+             _spread(starts["warm"], 3), _spread(result["command_seconds"], 3), _number(
+                 result["files_per_second"]["median"]), _spread(result["times_real_time"], 3)]]
+
+
 _TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], Callable[[Result], list[list[str]]]], ...] = (
     ("Training steps", ("serugcl", "cpc", "supcon"), _STEPS, _step_rows),
     ("Input", ("input",), ("training", "device", "batch", "steps/s from records", "steps/s with resident batches",
@@ -106,6 +114,9 @@ _TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], Callable[[Result], l
     ("Features", ("features",), ("corpus", "files", "openSMILE's time over ours"), _feature_rows),
     ("Largest batch by XLA's memory analysis, an estimate", ("memory",),
      ("step", "precision", "remat", "GiB", "batch", "GiB needed"), _memory_rows),
+    ("Predictions", ("predict",), ("model", "device", "recordings", "first answer in s, nothing compiled",
+                                   "first answer in s", "whole command in s", "recordings/s once running",
+                                   "times real time"), _prediction_rows),
 )
 
 

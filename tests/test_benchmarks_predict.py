@@ -8,7 +8,7 @@ import pytest
 import small_corpus
 import soundfile
 
-from benchmarks import predict
+from benchmarks import predict, summary
 from sercl_jax import config as config_lib
 from sercl_jax import experiment
 from tests.benchmark_scripts import run
@@ -47,6 +47,11 @@ def test_json_contract(workdir, tmp_path):
     assert min(found["min"] for found in result["start_seconds"].values()) > 0
     assert result["memory"]["peak"] > 50 << 20
     assert f"{result['times_real_time']['median']:.1f} times real time" in done.stdout
+    page = summary.markdown([result]).splitlines()
+    row = page[page.index("## Predictions") + 4].split(" | ")
+    assert row[0] == "| serugcl (classes)"
+    assert row[2] == f"9, {minutes:.1f} minutes"
+    assert float(row[7].split()[0]) == pytest.approx(result["times_real_time"]["median"], rel=0.01)
 
 
 @pytest.mark.parametrize(("arguments", "reason"), [
