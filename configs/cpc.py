@@ -122,7 +122,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
     config.eval = ml_collections.ConfigDict()
     config.eval.protocol = choice["protocol"]
-    config.eval.folds = choice["folds"] or config_lib.usual_folds(choice["corpus"], 5)  # 0: 10, or fewer
+    config.eval.folds = choice["folds"] or config_lib.usual_folds(choice["corpus"], 5)  # 0: 10, or as a class has
     config.eval.tested = ""  # of several corpora, which are tested, joined by +; "" is each in turn
     config.eval.linear_c = (0.001, 0.01, 0.1, 1.0)  # probe: kernel and C are chosen inside the training folds;
     config.eval.rbf_c = (1.0, 10.0, 100.0)  # () leaves a kernel out

@@ -113,8 +113,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.train.steps_per_dispatch = 0  # at most; 0: many on accelerators with a resident corpus, else 1
 
     config.eval = ml_collections.ConfigDict()
-    config.eval.protocol = choice["protocol"] or config_lib.usual_protocol(choice["corpus"], "kfold")
-    config.eval.folds = choice["folds"] or config_lib.usual_folds(choice["corpus"], 10)  # 0: 10, or fewer
+    config.eval.protocol = choice["protocol"] or config_lib.usual_protocol(choice["corpus"], "kfold")  # see above
+    config.eval.folds = choice["folds"] or config_lib.usual_folds(choice["corpus"], 10)  # 0: 10, or as a class has
     config.eval.tested = ""  # of several corpora, which are tested, joined by +; "" is each in turn
     config.eval.linear_c = (0.001, 0.01, 0.1, 1.0)  # kernel and C are chosen inside the training folds;
     config.eval.rbf_c = (1.0, 10.0, 100.0)  # () leaves a kernel out

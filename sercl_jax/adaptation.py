@@ -178,7 +178,7 @@ class Adaptation:
     # The learning rate, chosen inside the training part.
 
     def _rate(self, seed: int, train: Sequence[np.ndarray], fold_seed: int) -> float:
-        rates = self._rates
+        rates = self.rates
         if len(rates) == 1:
             return rates[0]
         inner = [parts.inner(corpus.utterances, rows, self.ground.protocol, fold_seed) if len(rows) else (rows, rows)
@@ -192,7 +192,8 @@ class Adaptation:
         return rates[int(np.argmax(found))]
 
     @property
-    def _rates(self) -> tuple[float, ...]:
+    def rates(self) -> tuple[float, ...]:
+        """Learning rates to choose from."""
         if self.config.arm == "frozen":
             return (dict(self.recipe.classifier.optimizer)["learning_rate"],)
         return (self.recipe.contrastive if self.config.arm == "supcon" else self.recipe.finetune).rates

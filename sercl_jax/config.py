@@ -4,6 +4,7 @@ import difflib
 import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ml_collections
@@ -106,13 +107,17 @@ def usual_folds(corpora: str, usual: int) -> int:
 
 def base(name: str, argument: str | None) -> ml_collections.ConfigDict:
     """The config that `configs/NAME.py` returns for these choices, unlocked, to build another config on."""
-    path = resources.folder("configs") / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"sercl_jax_config_{name}", path)
+    return of_file(str(resources.folder("configs") / f"{name}.py"), argument).unlock()
+
+
+def of_file(path: str, argument: str | None) -> ml_collections.ConfigDict:
+    """The config that any file returns for these choices."""
+    spec = importlib.util.spec_from_file_location(f"sercl_jax_config_{Path(path).stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config(argument).unlock()
+    return module.get_config(argument)
 
 
 @dataclass(frozen=True)

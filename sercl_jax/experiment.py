@@ -67,7 +67,7 @@ def run(config: ConfigDict, workdir: Path, *, bench: Workbench | None = None, st
                 _print(found, workdir)
             return found
         parallel.enable_compilation_cache(cache_directory(config) / "compiled")
-        procedure = _procedure(config)(config, place, bench, store or workdir / "train", quiet)
+        procedure = procedure_of(config)(config, place, bench, store or workdir / "train", quiet)
         parallel.from_main(lambda: provenance.record(workdir, json.loads(config.to_json_best_effort()),
                                                      seed=config.seed), None)
         found = {**procedure.run(), "command": shlex.join(["python", "-m", "sercl_jax.main", *sys.argv[1:]])}
@@ -146,7 +146,8 @@ def _corpus_keys(config: ConfigDict, bench: Workbench, finished: bool) -> dict[s
         raise
 
 
-def _procedure(config: ConfigDict) -> Callable[..., Procedure]:
+def procedure_of(config: ConfigDict) -> Callable[..., Procedure]:
+    """What makes the steps of a config's kind of experiment: (config, workdir, bench, store, quiet) -> steps."""
     name = f"{config.method}:{config.setup}" if "setup" in config else config.method
     module, made = (_PROCEDURES["serugcl"] if "method_file" in config else
                     _PROCEDURES.get(name) or _PROCEDURES[config.method])

@@ -10,66 +10,35 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from sercl_jax import resources
+from sercl_jax import config as config_lib
+from sercl_jax import help as help_lib
+from sercl_jax import knobs, resources
 from sercl_jax.errors import UserError
-
-HELP = """Speech emotion recognition by contrastive learning: trains, evaluates and reports.
-
-  python -m sercl_jax.main --config=configs/serugcl.py                       the embedded synthetic corpus
-  python -m sercl_jax.main --config=configs/serugcl.py:corpus=emodb,protocol=loso \\
-      --config.data.manual_dir=DIR --workdir=runs/emodb                      EMO-DB from its download.zip
-  python -m sercl_jax.main --config=configs/serugcl.py:corpus=manifest \\
-      --config.data.manifest=my.csv                                          your own recordings
-  python -m sercl_jax.main --config=configs/cpc.py                           activation, valence, dominance
-  python -m sercl_jax.main --config=configs/cpc.py:setup=pretrain,corpus=librispeech \\
-      --config.data.manual_dir=DIR --workdir=runs/cpc                        pre-training on unlabelled speech
-  python -m sercl_jax.main --config=configs/supcon.py                        a speech encoder for several corpora
-  python -m sercl_jax.main --config=configs/supcon.py:corpora=iemocap+casia,encoder=wavlm-base-plus \\
-      --config.data.manual_dir=DIR --config.encoder.path=FOLDER_OR_HUB_ID    the paper's experiment
-  python -m sercl_jax.main --config=configs/tables/serugcl_table5.py:corpus=emodb ...    a table of a paper
-
-Flags:
-  --config=FILE[:CHOICES]   a file of configs/; its docstring lists its comma-separated choices
-  --config.KEY=VALUE        overrides any knob, e.g. --config.train.epochs=20
-  --workdir=DIR             where everything goes; the default is a dated folder under runs/. The same folder
-                            again resumes the run or, if it is finished, prints its result.
-  --dry_run                 print the resolved config and stop
-
-Before training: python -m sercl_jax.corpora check --corpus=... looks at the recordings, and
-python -m sercl_jax.splits, with the flags above, shows who is tested on what.
-
-Several processes, one for each host or each accelerator, train together: give each the same command and
-  --coordinator=HOST:PORT   address of process 0, on any free port; "auto" under Slurm (srun), Open MPI, on Cloud TPU
-                            and in a Kubernetes JobSet, which tell the rest
-  --num_processes=N         how many there are
-  --process_id=I            which this one is, from 0; process 0 writes the workdir
-  --heartbeat=SECONDS       if one dies, the others end after that time at the latest (60); the same command, with as
-                            many processes as you like, goes on from the last checkpoint
-or set SERCL_COORDINATOR, SERCL_NUM_PROCESSES, SERCL_PROCESS_ID and SERCL_HEARTBEAT.
-
-Configs:
-"""
 
 _FLAGS = flags.FlagValues()
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, flag_values=_FLAGS,
                                           help_string="Config file, with its choices after a colon.")
 flags.DEFINE_string("workdir", None, "Folder for everything the run writes.", flag_values=_FLAGS)
-flags.DEFINE_bool("dry_run", False, "Print the resolved config and stop.", flag_values=_FLAGS)
+flags.DEFINE_enum("dry_run", "no", ("no", "text", "json"), "Tell what a run would do.", flag_values=_FLAGS)
 flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, or auto.", flag_values=_FLAGS)
 for _name in ("num_processes", "process_id", "heartbeat"):
     flags.DEFINE_integer(_name, None, "Of several processes, see --help.", flag_values=_FLAGS)
-flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=_FLAGS)
+flags.DEFINE_string("help", None, "Show help.", flag_values=_FLAGS)
+# What flags that may stand alone mean then.
+_ALONE = {"--dry_run": "--dry_run=text", "-dry_run": "--dry_run=text", "--help": "--help=", "-help": "--help=",
+          "-h": "--help="}
 
 
 def help_text() -> str:
-    """What `--help` prints: how to call it, and the first line of every config's docstring."""
-    lines = [HELP.rstrip("\n")]
-    configs = resources.folder("configs")
-    for path in sorted(configs.rglob("*.py")):
-        if path.name != "__init__.py":
-            summary = path.read_text(encoding="utf-8").split('"""')[1].strip().splitlines()[0]
-            lines.append(f"  configs/{path.relative_to(configs).as_posix():<28} {summary}")
-    return "\n".join(lines)
+    """What `--help` prints, with what stands before it on the command line."""
+    word, config = _FLAGS.help, _FLAGS.config
+    if config is None:
+        return help_lib.found(word) if word else help_lib.overview()
+    return help_lib.of_config(_config_file(), config, word)
+
+
+def _config_file() -> Path:
+    return Path(str(_FLAGS["config"].config_filename).partition(":")[0])
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
@@ -78,16 +47,14 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
     Raises:
       UserError: an unknown flag, knob or choice, a value of the wrong type, or no config.
     """
-    arguments = [f"--config={resources.config_file(a.split('=', 1)[1])}" if a.startswith("--config=") else a
-                 for a in argv]
+    arguments = [f"--config={resources.config_file(a.split('=', 1)[1])}" if a.startswith("--config=") else
+                 _ALONE.get(a, a) for a in argv]
+    _check_knobs(arguments)
     try:
         rest = _FLAGS(list(arguments))
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
-        # config_flags answers an unknown knob with an AttributeError whose text names the nearest known one.
-        text = str(error).strip("'\"").replace("\\n", " ").replace("\\'", "'").replace("\n", " ")
-        start = "" if isinstance(error, flags.Error) else "config: there is no such knob, or its value does not fit: "
-        raise UserError(start + text) from error
-    if _FLAGS.help:
+        raise UserError(str(error).strip("'\"").replace("\\n", " ").replace("\n", " ")) from error
+    if _FLAGS.help is not None:
         return ConfigDict(), Path()
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r}: every argument is a flag; see --help.")
@@ -99,6 +66,13 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S")
     what = "+".join(config.corpora) if "corpora" in config else config.data.corpus
     return config, Path("runs") / f"{stamp}-{config.method}-{what}"
+
+
+def _check_knobs(arguments: Sequence[str]) -> None:
+    """Raises `UserError` for a knob that does not exist, and for a value that it does not take."""
+    file = next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), "")
+    if file:
+        knobs.check(arguments[1:], config_lib.of_file(*file.partition(":")[::2]))
 
 
 def _join_others() -> None:
@@ -133,11 +107,14 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status: 0, or 2 when something is the user's to mend."""
     try:
         config, workdir = parse(argv)
-        if _FLAGS.help:
+        if _FLAGS.help is not None:
             print(help_text())
             return 0
-        if _FLAGS.dry_run:
-            print(json.dumps(config.to_dict(), indent=2))
+        if _FLAGS.dry_run != "no":
+            from sercl_jax import dry_run
+
+            found = dry_run.plan(config)
+            print(dry_run.text(found) if _FLAGS.dry_run == "text" else json.dumps(found, indent=2))
             return 0
         # JAX is imported only now, so that --help and mistakes are answered at once.
         _join_others()

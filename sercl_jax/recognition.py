@@ -269,13 +269,18 @@ class Recognition:
         frames = self._frames(name, self._model(name, self.config.seed, np.arange(0), np.arange(0)))
         results.write_embeddings(self.workdir, self.utterances, representations.mean_and_deviation(frames))
 
-    def _final_model(self, name: str) -> None:
-        """Fits on everything that is rated, but for the validation part by which its epoch is chosen."""
+    def final_parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the model to keep is trained on, and what chooses its epoch."""
         rated = np.flatnonzero(np.isfinite(self.ratings).any(1))
         # An official validation part stays one.
         free = np.array([u for u in rated if self.utterances[u].split not in splits.HELD_OUT], np.int64)
         rows, valid, _ = validation.carve(self.utterances, free if len(free) > 1 else rated, np.arange(0),
                                           seed=self.config.seed)
+        return rows, valid
+
+    def _final_model(self, name: str) -> None:
+        """Fits on everything that is rated, but for the validation part by which its epoch is chosen."""
+        rows, valid = self.final_parts()
         fitted = self.fit(name, self.config.seed, rows, valid)
         targets = cpc.Targets.of(self.ratings, rows)
         settings = {"recognizer": asdict(self.recognition.settings)}

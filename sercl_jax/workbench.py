@@ -80,11 +80,14 @@ class Workbench:
             raise UserError("corpus=manifest needs --config.data.manifest=FILE (CSV or JSON lines).")
         if data.corpus == "folder" and not data.manual_dir:
             raise UserError("corpus=folder needs --config.data.manual_dir=DIR, the folder of your recordings.")
-        return self._once(("corpus", data.to_json()), lambda: corpora.load(
+        return self._once(("corpus", data.to_json()), lambda: self._load(data))
+
+    def _load(self, data: ConfigDict) -> corpora.Corpus:
+        return corpora.load(
             data.corpus, cache_dir=cache_of(data), manual_dir=_path(data.manual_dir),
             manifest=_path(data.manifest), allow_outside=data.allow_outside, subset=data.subset, pattern=data.pattern,
             labels=data.labels, where=data.where, trim=data.trim, download=data.download,
-            on_error=data.on_error, workers=data.workers or None, progress=self._progress))
+            on_error=data.on_error, workers=data.workers or None, progress=self._progress)
 
     def pretrain_corpus(self, config: ConfigDict) -> corpora.Corpus:
         """The corpus that `config.pretrain_data` names, in the folder that `config.data` uses if it names none."""

@@ -38,8 +38,8 @@ def ensure(builder_class: "type[CorpusBuilder]", root: Path, configuration: Any,
     Raises:
       UserError: from the builder, or because the folder cannot be written.
     """
-    name, version = builder_class.name, str(builder_class.VERSION)
-    directory = root / name / configuration.name / version if configuration else root / name / version
+    name = builder_class.name
+    directory = place(builder_class, root, configuration)
     if options.overwrite or not _wanted(directory, options):
         with files.locked(directory, f"records of {name}"):
             if options.overwrite or not _wanted(directory, options):
@@ -48,6 +48,12 @@ def ensure(builder_class: "type[CorpusBuilder]", root: Path, configuration: Any,
                     _build(builder_class, temporary, configuration, options)
     _tell_skipped(directory, name)
     return directory
+
+
+def place(builder_class: "type[CorpusBuilder]", root: Path, configuration: Any) -> Path:
+    """Where the records are, or would be."""
+    return root.joinpath(builder_class.name, *([configuration.name] if configuration else []),
+                         str(builder_class.VERSION))
 
 
 def _wanted(directory: Path, options: Options) -> bool:

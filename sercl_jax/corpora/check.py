@@ -134,9 +134,10 @@ def survey(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manife
                                workers=workers, progress=progress)
     refused = []
     try:
-        sources = _sources(builder_class, cache_dir, building.Request(
+        configuration = builder_class.configuration(building.Request(
             options=options, records=cache_dir / "records" / name, manifest=manifest, allow_outside=allow_outside,
-            subset=subset, pattern=pattern), options)
+            subset=subset, pattern=pattern))
+        sources = sources_of(builder_class, cache_dir / "records", configuration, options)
     except UserError as error:
         if manual_dir is None and manifest is None:  # nothing to examine
             raise
@@ -149,15 +150,20 @@ def survey(name: str, *, cache_dir: Path, manual_dir: Path | None = None, manife
                   findings=(*refused, *found))
 
 
-def _sources(builder_class: Any, cache_dir: Path, request: building.Request,
-             options: building.Options) -> Sequence[Source]:
-    """What the builder finds, which raises if it is not what was published."""
-    configuration = builder_class.configuration(request)
+def sources_of(builder_class: Any, records: Path, configuration: Any, options: building.Options) -> Sequence[Source]:
+    """What a builder finds; nothing is decoded. It raises if the distribution is not what was published.
+
+    Args:
+      builder_class: of which corpus.
+      records: folder of all records.
+      configuration: `builder_class.configuration(...)`.
+      options: where the distribution is.
+    """
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS greets
-            builder = builder_class(data_dir=str(cache_dir / "records"), config=configuration, options=options)
+            builder = builder_class(data_dir=str(records), config=configuration, options=options)
         return builder.sources()
     finally:
         logging.set_verbosity(verbosity)
