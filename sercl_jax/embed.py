@@ -46,7 +46,7 @@ Exit status: 0 everything was embedded, 1 some recordings could not be used, 2 n
 
 def run(place: Path, paths: Sequence[str], out: Path, *, level: str = embed_formats.UTTERANCE, form: str = "",
         seed: int = 0, window: float | None = None, overlap: float = 0.5, together: bool = False,
-        progress: bool = True) -> int:
+        device: str | None = None, progress: bool = True) -> int:
     """Embeds files and writes them; returns how many could not be used (their reasons go to standard error).
 
     Args:
@@ -57,6 +57,7 @@ def run(place: Path, paths: Sequence[str], out: Path, *, level: str = embed_form
       form: one of `embed_formats.FORMATS`; "" is what the suffix says.
       seed: which of several pre-trainings.
       window, overlap, together: see `Model.predict`.
+      device: "cpu", "gpu" or "tpu"; None is the best there is.
       progress: whether to show a bar.
 
     Raises:
@@ -68,8 +69,10 @@ def run(place: Path, paths: Sequence[str], out: Path, *, level: str = embed_form
 
     found = finding.find(paths)
     import sercl_jax  # computes
+    from sercl_jax.predicting import session
     from sercl_jax.predicting.decoding import decoded
 
+    session.use(device)
     model = sercl_jax.load(place, seed=seed)
     for note in model.card.notes if progress else ():
         print(f"note: {note}", file=sys.stderr)
@@ -115,10 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--window", type=float, metavar="SECONDS", help="length of the windows of long recordings (default: as long "
         "as most utterances that the model was trained on)")
     add("--overlap", type=float, default=0.5, metavar="SHARE", help="how much of a window the next one repeats, from "
-        "0 to 0.9 (default 0.5)")
+        "0 to 0.95 (default 0.5)")
     add("--together", action="store_true", help="all recordings are one speaker's, for models that were trained with "
         "every speaker normalised (normalise=speaker)")
     add("--seed", type=int, default=0, metavar="N", help="which of several pre-trainings (default 0)")
+    add("--device", choices=("cpu", "gpu", "tpu"), help="where to compute (default: the best there is)")
     return parser
 
 
@@ -128,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         failed = run(arguments.workdir or arguments.bundle, arguments.paths, arguments.out, level=arguments.level,
                      form=arguments.format, seed=arguments.seed, window=arguments.window, overlap=arguments.overlap,
-                     together=arguments.together)
+                     together=arguments.together, device=arguments.device)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,11 +1,14 @@
 """CPC and its recognizers in use, against what their training computes for the same recordings."""
 
+import json
+import shutil
+
 import jax
 import numpy as np
 import pytest
 from small_corpus import write
 
-from sercl_jax import checkpoint, experiment, pretraining, representations, workdirs
+from sercl_jax import checkpoint, experiment, files, pretraining, representations, workdirs
 from sercl_jax import config as config_lib
 from sercl_jax.errors import UserError
 from sercl_jax.inference import contexts, loading, ratings_model
@@ -209,6 +212,16 @@ def test_programs_are_exported_for_any_number_of_recordings(runs, setup):
         frames = jax.export.export(jax.jit(pipeline.frames))(pipeline.variables, shapes)
         np.testing.assert_allclose(frames.call(pipeline.variables, given), pipeline.run(given, [FRAMES])[FRAMES],
                                    rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_corpus_does_not_rate_is_not_told(runs, corpus, tmp_path):
+    shutil.copytree(runs / "sup", tmp_path / "run", ignore=shutil.ignore_patterns("train"))
+    sheet = json.loads((tmp_path / "run/model/model.json").read_text(encoding="utf-8"))
+    del sheet["metadata"]["range"]["valence"]
+    files.write_json(tmp_path / "run/model/model.json", sheet)
+    made = loading.load(tmp_path / "run").predict(corpus.waveform(0)).values
+    whole = loading.load(runs / "sup").predict(corpus.waveform(0)).values
+    assert made == {name: whole[name] for name in ("activation", "dominance")}
 
 
 def test_another_seed_s_pre_training_must_be_there(runs):

@@ -29,9 +29,9 @@ ON_DEVICE = {"logmel": (jax_is10.log_mel, 2 * HOP), "is10_jax": (jax_is10.descri
 def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
     """The final model of a run with setup=sup, joint, mini, pre or all.
 
-    Ratings are on the corpus' own scale and not clipped to it. An utterance's embedding is what the recognizer pools:
-    mean and standard deviation over time of what its attention gives [2 F]; its frames are CPC's context, if it has
-    one.
+    Ratings are of the dimensions that the corpus rates, on its own scale and not clipped to it. An utterance's
+    embedding is what the recognizer pools: mean and standard deviation over time of what its attention gives [2 F];
+    its frames are CPC's context, if it has one.
 
     Args:
       workdir: of the run.
@@ -50,20 +50,23 @@ def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
     else:
         taken, describe = WaveformInputs(tuple(hops * HOP for hops in _lengths(_longest(found)))), _contexts(cpc)
 
+    labels = _labels(found)
+    rated = [found.metadata["targets"].index(name) for name in labels]
+
     def apply(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         x, mask = describe(variables, batch)
         if "statistics" in variables["recognizer"]:
             statistics = variables["recognizer"]["statistics"]
             x = (x - statistics["mean"][None, None]) / statistics["scale"][None, None]
         predicted, pooled = recognize(recognizer, variables["recognizer"]["params"], x, mask)
-        return {RATING: predicted * variables["targets"]["scale"][None] + variables["targets"]["mean"][None],
-                EMBEDDING: pooled}
+        ratings = predicted * variables["targets"]["scale"][None] + variables["targets"]["mean"][None]
+        return {RATING: jnp.stack([ratings[:, a] for a in rated], 1), EMBEDDING: pooled}
 
     def frames(variables: Variables, batch: Batch) -> jax.Array:
         return describe(variables, batch)[0]
 
-    return Pipeline(_card(found, cpc), taken, apply, {**found.variables, "targets": found.arrays_of("targets/")},
-                    None if cpc is None else frames)
+    variables = {**found.variables, "targets": found.arrays_of("targets/")}
+    return Pipeline(_card(found, labels, cpc), taken, apply, variables, None if cpc is None else frames)
 
 
 def recognize(recognizer: Recognizer, params: Variables, x: jax.Array,
@@ -74,6 +77,12 @@ def recognize(recognizer: Recognizer, params: Variables, x: jax.Array,
     predicted, kept = found
     mixed = kept["intermediates"]["output"]["__call__"][0].astype(jnp.float32)
     return predicted, mean_and_deviation(mixed.reshape(*mask.shape, -1), mask)
+
+
+def _labels(found: Origin) -> tuple[str, ...]:
+    """What it has learned: the dimensions that its corpus rates; of a model of before, all."""
+    targets = found.metadata["targets"]
+    return tuple(name for name in targets if name in found.metadata.get("range", targets))
 
 
 def _longest(found: Origin) -> float:
@@ -105,12 +114,12 @@ def _features(found: Origin) -> tuple[AnyInputs, Described]:
     return FrameInputs(features, tuple(lengths)), lambda variables, batch: (batch["x"], batch["mask"])
 
 
-def _card(found: Origin, cpc: CpcSettings | None) -> Card:
+def _card(found: Origin, labels: tuple[str, ...], cpc: CpcSettings | None) -> Card:
     ranges = [f"; there {name} goes from {low:g} to {high:g}" for name, (low, high) in
               found.metadata.get("range", {}).items()]
     note = f"Ratings are on the scale of the training corpus and not clipped to it{''.join(ranges)}."
     width = found.variables["recognizer"]["params"]["output"]["kernel"].shape[-1]
-    return Card(method="cpc", kind=RATINGS, labels=tuple(found.metadata["targets"]), corpus=found.corpus,
+    return Card(method="cpc", kind=RATINGS, labels=labels, corpus=found.corpus,
                 embedding=2 * width, seconds=min(found.metadata.get("seconds", USUAL), _longest(found)),
                 trim=bool(found.config["data"].get("trim", False)), notes=(*found.notes(), note),
                 frames=cpc.context if cpc else 0, frame_hop=HOP, frame_reach=HOP, facts=found.facts())
