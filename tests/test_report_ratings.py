@@ -87,7 +87,7 @@ def make_workdir(workdir: Path, found: dict[str, Any], runs: list[RatingPredicti
     return workdir
 
 
-FIGURES = {"scores", "ratings", "pretraining", "identified", "recognition", "tsne"}
+FIGURES = {"scores", "ratings", "speakers", "pretraining", "identified", "recognition", "tsne"}
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_scores_stand_beside_the_paper_s_and_the_other_set_ups(full):
     for baseline in found["baselines"]:
         gap = baseline["difference"]["CCC_dom"]
         sign = "+" if gap["mean"] > 0 else "−"
-        assert f"{baseline['name']} CCC_dom {sign}{abs(gap['mean']):.3f} [" in words
+        assert f"{baseline['name']} CCC_dom paired {sign}{abs(gap['mean']):.3f} [" in words
         assert f"above {baseline['name']} on the same folds; the interval of that difference" in words
 
 

@@ -51,8 +51,7 @@ def hardest_for_all(by_run: Sequence[Mapping[str, Group]]) -> list[str]:
     shared = [name for name in by_run[0] if all(name in run and run[name].score is not None for run in by_run)]
     if len(shared) < 4:
         return []
-    low = [set(sorted(shared, key=lambda name, run=run: (run[name].score, name))[:len(shared) // 4])
-           for run in by_run]
+    low = [set(order(shared, [run])[:len(shared) // 4]) for run in by_run]
     return order([name for name in shared if all(name in names for names in low)], by_run)
 
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -31,7 +32,7 @@ def paper_point(axis: Axes, place: float, metric: str, value: Estimate, upright:
               markeredgewidth=1.5)
 
 
-def of_series(number: int, count: int) -> dict[str, str]:
+def of_series(number: int, count: int) -> dict[str, Any]:
     """Colour and marker of one of several series; with more series than colours a colour has another marker."""
     if count == 1:
         return {"color": style.ACCENT, "marker": "o"}

@@ -111,8 +111,7 @@ def _same_folds(run: Run, other: Run) -> list[int]:
 
 
 def _paired(run: Run, other: Run, ours: list[Any], theirs: list[Any], metric: str, note: str) -> Comparison:
-    left: np.ndarray
-    right: np.ndarray
+    statistic: metrics.Metric
     if isinstance(ours[0], RatingPredictions):
         found = ratings.compare(ours, theirs)
         left, right = ratings.paired_moments(ours, theirs)

@@ -88,15 +88,15 @@ def _open(section: Mapping[str, Any], key: str | None, cache_dir: Path | None) -
     usual = section.get("cache_dir") or os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax"
     records = (cache_dir or Path(usual)).expanduser().absolute() / "records" / name
     found = []
-    for path in sorted(records.glob(f"**/{index.FILE}")):
+    # The newest first: of a manifest that was edited often there are many.
+    for path in sorted(records.glob(f"**/{index.FILE}"), key=lambda path: (-path.stat().st_mtime_ns, path)):
         try:
             whole = reader.open_corpus(name, path.parent, bool(section.get("trim")))
-            found.append(choice.choose(whole, section.get("labels", "usual"), section.get("where", "")))
+            corpus = choice.choose(whole, section.get("labels", "usual"), section.get("where", ""))
         except UserError:  # other records of this corpus, which lack what was chosen
             continue
-    if not found:
-        raise UserError(f"no records of {name} in {records.parent}.")
-    matching = [corpus for corpus in found if corpus.key == key] if key else found
-    if not matching:
-        raise UserError(f"the records of {name} in {records.parent} have changed since the run.")
-    return matching[0]
+        if key in (None, corpus.key):
+            return corpus
+        found.append(corpus)
+    changed = f"the records of {name} in {records.parent} have changed since the run."
+    raise UserError(changed if found else f"no records of {name} in {records.parent}.")

@@ -77,7 +77,8 @@ def load(workdir: Path, name: str = "", cache_dir: Path | None = None) -> Run:
     identity = _object(workdir / "config.json", problems)
     config = facts["config"] if isinstance(facts.get("config"), dict) else identity
     embeddings = optional(inputs.read_embeddings, workdir / "embeddings.npz", problems)
-    predicted = optional(lambda path: tested.read(path, results.labels), workdir / "predictions.csv", problems) or []
+    predicted: Tested = optional(lambda path: tested.read(path, results.labels), workdir / "predictions.csv",
+                                 problems) or []
     corpus, no_corpus = None, "no predictions"
     if predicted:
         try:
