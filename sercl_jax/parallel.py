@@ -101,14 +101,20 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def enable_compilation_cache(path: Path) -> None:
+def enable_compilation_cache(path: Path, least_seconds: float = 0.5) -> None:
     """Keeps compiled programs in a folder, so that the next run of the same command need not compile.
 
     A folder that is set already, as by JAX_COMPILATION_CACHE_DIR in the environment, stays.
+
+    Args:
+      path: the folder.
+      least_seconds: programs that compile more quickly are not kept there.
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least_seconds)
+    else:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def all_devices() -> tuple[jax.Device, ...]:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from inference_runs import config_of, embeddings, run
 from small_corpus import write
 
 import sercl_jax
-from sercl_jax import calibration, checkpoint, classify
+from sercl_jax import calibration, checkpoint, classify, resources
 from sercl_jax.errors import UserError
-from sercl_jax.inference import flow, loading
+from sercl_jax.inference import flow, graph, loading
 from sercl_jax.inference.model import Model
+from sercl_jax.inference.origin import Origin
 from sercl_jax.inference.recording import Recording
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -211,6 +213,38 @@ def test_features_of_the_device_are_part_of_the_program(place, pretrained):
     shutil.rmtree(own)  # the model holds all that it needs
     made = sercl_jax.load(workdir).embed(paths[:4])
     np.testing.assert_allclose(made, expected[:4], rtol=2e-3, atol=2e-3 * np.abs(expected).max())
+
+
+def _origin(features, variables=()):
+    return Origin(Path("run"), {"features": features}, {}, {}, dict.fromkeys(variables), {}, {})
+
+
+@pytest.mark.parametrize(("features", "functionals", "wanted", "notes"), [
+    ("is10_librosa", False, "is10_librosa", 0), ("is10_jax", False, "is10_jax", 0), ("logmel", True, "logmel", 0),
+    ("is10_jax", True, "is10_librosa", 1), ("is10_librosa+cpc", False, "is10_jax+cpc", 1),
+    ("is10+is10_jax", False, "is10+is10_librosa", 1), ("logmel+cpc", False, "logmel+cpc", 0)])
+def test_features_are_computed_in_one_place(features, functionals, wanted, notes):
+    found, told = graph.described_by(_origin(features), functionals)
+    assert (found, len(told)) == (wanted, notes)
+
+
+def test_features_of_both_places_are_refused():
+    for features, functionals in (("is10+cpc", False), ("logmel+cpc", True)):
+        with pytest.raises(UserError, match="cannot be joined"):
+            graph.described_by(_origin(features), functionals)
+
+
+def test_a_method_of_ones_own_predicts_where_its_code_is_trusted(place, monkeypatch):
+    config = config_of(place / "corpus", "features=logmel", str(resources.folder("configs") / "examples" / "vicreg"),
+                       embedding="own_untrained")
+    workdir = run(config, place / "own")
+    with pytest.raises(UserError, match="SERCL_OWN_CODE=1"):
+        sercl_jax.load(workdir)
+    monkeypatch.setenv("SERCL_OWN_CODE", "1")
+    model = sercl_jax.load(workdir)
+    assert model.card.method == "vicreg"
+    paths, expected = embeddings(config, workdir)
+    np.testing.assert_allclose(model.embed(paths[:5]), expected[:5], rtol=1e-3, atol=1e-4)
 
 
 def test_a_probe_of_cpc_predicts_from_waveforms(place, pretrained):

@@ -1,6 +1,6 @@
-"""SERUGCL for use: features, nodes, graph encoders, SVM, probabilities."""
+"""SERUGCL for use: features, nodes, graph encoders, SVM, probabilities. So are other networks that embed nodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from sercl_jax.types import Batch, Variables
 
 FEATURES = "features"  # statistics, by which nodes are standardised
 _STAND_IN = {"is10_librosa": "is10_jax", "is10_jax": "is10_librosa"}  # the same descriptors on host and device
+_PRECISION = {"is10_jax": "single", "is10_librosa": "double"}
+
+Embed = Callable[[Variables, Batch], jax.Array]
 
 
 def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
@@ -30,34 +33,50 @@ def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
     """
     del seed  # there is one model
     found = origin.read(workdir)
-    config, settings = found.config, _settings(found)
-    functionals = config["encoder"]["input_block"] == "functionals"
-    features, notes = _features(found, functionals)
+    knobs, embed = found.config, embedder(_settings(found))
+    encoders = {name: value for name, value in found.variables.items() if name.startswith("encoder")}
+    members = sorted(encoders, key=lambda name: int(name.removeprefix("encoder")))
+    return of_nodes(found, knobs["graph"]["readout_nodes"] or knobs["graph"]["nodes"], encoders,
+                    lambda variables, batch: jnp.concatenate([embed(variables[name], batch) for name in members], -1),
+                    functionals=knobs["encoder"]["input_block"] == "functionals")
+
+
+def of_nodes(found: Origin, nodes: int, variables: Variables, embed: Embed, functionals: bool = False) -> Pipeline:
+    """A network that embeds an utterance's nodes, with the features before it and the SVM behind it.
+
+    Args:
+      found: its run, whose features, statistics and classifier count.
+      nodes: N, the most that an utterance has.
+      variables: of the network.
+      embed: (those and others, {"x" [B, N, F] standardised, "mask" [B, N], "index" [B]}) -> [B, D].
+      functionals: whether functionals of the input stand before the embedding.
+
+    Raises:
+      UserError: its features cannot be computed for new recordings; or it was written before all needed was kept.
+    """
+    features, notes = described_by(found, functionals)
     own, labels, words = classifier.variables(found)
     statistics: dict[str, Any] = {FEATURES: found.arrays_of(f"{FEATURES}/")}
     width, embedding = len(statistics[FEATURES]["mean"]), len(own[classifier.SVM]["mean"])
-    grouped = config["normalise"] != "global"
-    centred = grouped and config["eval"]["speaker_embeddings"]
+    grouped = found.config["normalise"] != "global"
+    centred = grouped and found.config["eval"]["speaker_embeddings"]
     if centred:
         statistics |= classifier.embedding_statistics(found)
-    nodes = config["graph"]["readout_nodes"] or config["graph"]["nodes"]
     speaker: dict[str, Any] = {"speaker": width if grouped else 0, "speaker_embedding": embedding if centred else 0}
-    on_device = not set(features.split("+")) - set(node_features.DEVICE) and features != "logmel"
+    on_device = bool({"is10_jax", node_features.CPC} & set(features.split("+")))
     inputs: AnyInputs = (WaveformInputs(**speaker) if on_device else
                          NodeInputs(features, nodes, functionals, **speaker))
-    encoders = {name: value for name, value in found.variables.items() if name.startswith("encoder")}
     cpc = {name: value for name, value in found.variables.items() if name == node_features.CPC}
     make = node_features.maker(features, nodes, _cpc(found)) if on_device else _given
-    return Pipeline(
-        Card("serugcl", CLASSES, labels, found.corpus, embedding, found.seconds, trim=found.trim, calibration=words,
-             notes=(*found.notes(), *classifier.notes(found), *notes), facts=found.facts()),
-        inputs, _apply(settings, make, functionals, grouped, centred),
-        {**encoders, **cpc, **statistics, **own})
+    card = Card(found.config["method"], CLASSES, labels, found.corpus, embedding, found.seconds, trim=found.trim,
+                calibration=words, notes=(*found.notes(), *classifier.notes(found), *notes), facts=found.facts())
+    return Pipeline(card, inputs, _apply(make, embed, functionals, grouped, centred),
+                    {**variables, **cpc, **statistics, **own})
 
 
 def _settings(found: Origin) -> SerugclSettings:
     if "settings" in found.metadata:
-        plain: dict[str, Any] = found.metadata["settings"]["encoder"]
+        plain: Mapping[str, Any] = found.metadata["settings"]["encoder"]
         own: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
                                for name, value in plain.items()}
         return SerugclSettings(**own)
@@ -68,10 +87,13 @@ def _settings(found: Origin) -> SerugclSettings:
     return serugcl.recipe(ConfigDict(found.config)).settings
 
 
-def _features(found: Origin, functionals: bool) -> tuple[str, tuple[str, ...]]:
-    """What to compute for new recordings, and what is to be said of it.
+def described_by(found: Origin, functionals: bool) -> tuple[str, tuple[str, ...]]:
+    """The features that describe new recordings, and what is to be said of them.
 
     Kinds that only the device has make all others be computed there, but functionals are the host's.
+
+    Raises:
+      UserError: they cannot be computed in one place.
     """
     kinds = found.config["features"].split("+")
     if node_features.CPC in kinds and (functionals or "is10" in kinds):
@@ -79,7 +101,7 @@ def _features(found: Origin, functionals: bool) -> tuple[str, tuple[str, ...]]:
         raise UserError(f"{found.workdir}: features={found.config['features']}: cpc runs on the device and {other} "
                         "on the host, which cannot be joined for new recordings; train with is10_librosa, or without "
                         "functionals.")
-    if functionals:
+    if functionals or "is10" in kinds:
         wanted = [_STAND_IN[kind] if kind == "is10_jax" else kind for kind in kinds]
     elif {"is10_jax", node_features.CPC} & set(kinds):
         wanted = [_STAND_IN[kind] if kind == "is10_librosa" else kind for kind in kinds]
@@ -88,9 +110,6 @@ def _features(found: Origin, functionals: bool) -> tuple[str, tuple[str, ...]]:
     notes = tuple(f"Trained on {before}; new recordings are described by {after}, the same in {_PRECISION[after]} "
                   "precision." for before, after in zip(kinds, wanted, strict=True) if before != after)
     return "+".join(wanted), notes
-
-
-_PRECISION = {"is10_jax": "single", "is10_librosa": "double"}
 
 
 def _cpc(found: Origin) -> CpcSettings | None:
@@ -106,10 +125,8 @@ def _given(variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
     return batch["x"], batch["mask"]
 
 
-def _apply(settings: SerugclSettings, nodes: node_features.Nodes, functionals: bool, grouped: bool,
+def _apply(nodes: node_features.Nodes, embed: Embed, functionals: bool, grouped: bool,
            centred: bool) -> Callable[[Variables, Batch], dict[str, jax.Array]]:
-    embed = embedder(settings)
-
     def apply(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         x, mask = nodes(variables, batch)
         there = mask[..., None]
@@ -120,19 +137,15 @@ def _apply(settings: SerugclSettings, nodes: node_features.Nodes, functionals: b
             made = _statistics(x, there)
             mean, std = (batch[name][:, None] for name in SPEAKER)
             x = jnp.where(there, (x - mean) / std, 0)
-        # The number draws the edges of a random graph, a control.
-        graph = {"x": x, "mask": mask, "index": jnp.zeros(x.shape[0], jnp.int32)}
-        parts = [embed(variables[name], graph) for name in _members(variables)]
-        embedding = jnp.concatenate([batch["functionals"], *parts] if functionals else parts, -1)
+        # An utterance's number draws the edges of a random graph, a control.
+        embedding = embed(variables, {"x": x, "mask": mask, "index": jnp.zeros(x.shape[0], jnp.int32)})
+        if functionals:
+            embedding = jnp.concatenate([batch["functionals"], embedding], -1)
         if centred:
             embedding = classifier.centred(variables, batch, embedding)
         return {**made, EMBEDDING: embedding, PROBABILITY: classifier.probabilities(variables, embedding)}
 
     return apply
-
-
-def _members(variables: Variables) -> list[str]:
-    return sorted((name for name in variables if name.startswith("encoder")), key=lambda name: int(name[7:]))
 
 
 def _statistics(x: jax.Array, there: jax.Array) -> dict[str, jax.Array]:

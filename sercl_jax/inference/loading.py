@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 from sercl_jax import parallel
-from sercl_jax.errors import UserError
 from sercl_jax.inference.model import Model
 from sercl_jax.inference.pipeline import Pipeline
 
 BUNDLE = "bundle.json"
-# By method, or by method and set-up: the module of this package whose `pipeline(workdir, seed)` makes it.
+# By method, or by method and set-up: the module of this package whose `pipeline(workdir, seed)` makes it; "own" for
+# methods that are not of this package.
 _PIPELINES = {"serugcl": "graph", "cpc:probe": "probe", "cpc:pretrain": "representation", "cpc": "ratings_model",
               "supcon": "speech"}
 
@@ -30,7 +30,7 @@ def load(path: str | Path, *, seed: int = 0) -> Model:
     """
     path = Path(path).expanduser()
     cache = Path(os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser()
-    parallel.enable_compilation_cache(cache / "compiled")
+    parallel.enable_compilation_cache(cache / "compiled", least_seconds=0)
     if (path / BUNDLE).is_file():
         bundle = importlib.import_module("sercl_jax.inference.bundle")
         return Model(bundle.open_bundle(path))
@@ -41,14 +41,12 @@ def pipeline_of(workdir: Path, seed: int = 0) -> Pipeline:
     """The network of a finished run and all that stands around it.
 
     Raises:
-      UserError: it is no workdir, holds no model, or one of a method that has no pipeline.
+      UserError: it is no workdir, or holds no model that could be used.
     """
     from sercl_jax.inference import origin  # whoever opens a bundle does not need what reads checkpoints
 
     config = origin.read_config(workdir)
     name = f"{config['method']}:{config['setup']}" if "setup" in config else config["method"]
-    module = _PIPELINES.get(name) or _PIPELINES.get(config["method"])
-    if module is None:
-        raise UserError(f"{workdir}: method={config['method']}: its models cannot be used for predictions.")
+    module = _PIPELINES.get(name) or _PIPELINES.get(config["method"], "own")
     made: Pipeline = importlib.import_module(f"sercl_jax.inference.{module}").pipeline(workdir, seed)
     return made
