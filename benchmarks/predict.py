@@ -94,7 +94,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
               "files_per_second": timing.spread(len(paths) / taken),
               "times_real_time": timing.spread(seconds.sum() / taken), "memory": {"peak": rss.peak()},
               "versions": timing.versions("jax", "numpy", "soundfile")}
-    return result | {"notes": _notes(before)}
+    return result | {"notes": notes(before)}
 
 
 def _passes(arguments: argparse.Namespace, paths: Sequence[Path], cache: Path) -> dict[str, Any]:
@@ -122,7 +122,8 @@ def _passes(arguments: argparse.Namespace, paths: Sequence[Path], cache: Path) -
             "taken": np.array(taken[1:])}
 
 
-def _notes(machine: dict[str, Any]) -> list[str]:
+def notes(machine: dict[str, Any]) -> list[str]:
+    """What speaks against figures that were measured on such a machine."""
     if machine["busy"] is None or machine["busy"] <= stepping.BUSY:
         return []
     return [f"others took {100 * machine['busy']:.0f} % of the CPUs before the measurement began: repeat it when "

@@ -18,6 +18,7 @@ from tests.inference_runs import config_of, run
 from tests.serving import form, sound
 from tests.small_corpus import write
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 COMMAND = [sys.executable, "-m", "sercl_jax.serve"]
 
 

@@ -13,6 +13,7 @@ from tests.browser.chromium import browser
 from tests.inference_runs import config_of, run
 from tests.small_corpus import write
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = 16_000
 PHONE, DESK = (390, 800), (1100, 1000)
 

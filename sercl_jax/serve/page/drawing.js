@@ -62,7 +62,7 @@ function spans(windows, seconds) {
     i + 1 < windows.length ? (centres[i] + centres[i + 1]) / 2 : seconds]);
 }
 
-// Columns of probabilities, stacked in the order of `names`; one for each window.
+// Columns of probabilities, stacked in the order of `names`; one for each window. A list of elements.
 export function probabilities(windows, seconds, names, colors) {
   const columns = spans(windows, seconds).map(([start, end], i) => {
     const window = windows[i];
@@ -79,12 +79,12 @@ export function probabilities(windows, seconds, names, colors) {
     return shape("g", {"data-label": window.label}, title, ...parts);
   });
   const told = windows.map((w) => `${clock(w.start)} to ${clock(w.end)} ${w.label}`);
-  return shape("svg", {viewBox: "0 0 1000 100", preserveAspectRatio: "none", role: "img",
+  return [shape("svg", {viewBox: "0 0 1000 100", preserveAspectRatio: "none", role: "img",
     "aria-label": `Emotions over time: ${told.slice(0, 20).join(", ")}${told.length > 20 ? " and so on" : ""}`},
-  ...columns);
+  ...columns)];
 }
 
-// A line for each rated dimension, all on one scale.
+// A line for each rated dimension, all on one scale, and the ends of the scale. A list of elements.
 export function ratings(windows, seconds, names, colors) {
   const values = windows.flatMap((w) => names.map((name) => w.ratings[name]));
   const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -95,8 +95,10 @@ export function ratings(windows, seconds, names, colors) {
     return shape("path", {d: `M${way.map((point) => point.join(" ")).join("L")}`, class: `series-${colors[name]}`},
       shape("title", {}, name));
   });
-  return shape("svg", {viewBox: "0 0 1000 100", preserveAspectRatio: "none", role: "img",
+  const drawn = shape("svg", {viewBox: "0 0 1000 100", preserveAspectRatio: "none", role: "img",
     "aria-label": `${names.join(", ")} over time, from ${low.toFixed(2)} to ${high.toFixed(2)}`}, ...lines);
+  return [drawn, element("span", {className: "bound high"}, high.toFixed(2)),
+    element("span", {className: "bound low"}, low.toFixed(2))];
 }
 
 // Names, bars and numbers; without `share` numbers alone.
@@ -105,17 +107,14 @@ export function bars(values, colors, share) {
   if (share) names.sort((a, b) => values[b] - values[a]);
   return names.flatMap((name, i) => {
     const first = share && i === 0 ? " first" : "";
-    const bar = element("span", {className: share ? "bar" : "", ariaHidden: "true"});
-    if (share) {
-      const filled = element("span", {className: `series-${colors[name]}`});
-      filled.style.width = `${100 * values[name]}%`;
-      bar.append(filled);
-    }
+    const filled = element("span", {className: `series-${colors[name]}`});
+    if (share) filled.style.width = `${100 * values[name]}%`;
+    const bar = share ? [element("span", {className: "bar", ariaHidden: "true"}, filled)] : [];
     const number = element("span", {className: `value${first}`}, share ? percent(values[name]) : values[name].toFixed(2));
     number.dataset.name = name;
     number.dataset.value = values[name];
     return [element("span", {className: `name${first}`},
-      element("span", {className: `swatch series-${colors[name]}`, ariaHidden: "true"}), name), bar, number];
+      element("span", {className: `swatch series-${colors[name]}`, ariaHidden: "true"}), name), ...bar, number];
   });
 }
 

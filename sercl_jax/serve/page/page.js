@@ -63,7 +63,8 @@ function show(answer, samples, blob, name) {
   const count = answer.windows.length;
   at("source").textContent = `${name}: ${draw.clock(answer.seconds)}, ${count} ${count === 1 ? "window" : "windows"}`;
   at("overall").replaceChildren(...draw.bars(values, colors, Boolean(answer.probabilities)));
-  at("timeline").replaceChildren((answer.probabilities ? draw.probabilities : draw.ratings)(
+  at("overall").classList.toggle("plain", !answer.probabilities);
+  at("timeline").replaceChildren(...(answer.probabilities ? draw.probabilities : draw.ratings)(
     answer.windows, answer.seconds, names, colors));
   draw.axis(at("axis"), answer.seconds);
   at("table").replaceChildren(...draw.table(answer.windows, names));
