@@ -89,7 +89,8 @@ def show(result: dict[str, Any]) -> None:
     print(f"{model['method']} trained on {model['corpus']}, {result['clients']} clients for "
           f"{result['seconds']:.0f} s, {result['threads']} threads; ready after {result['start_seconds']:.1f} s")
     print(f"{result['answered']} of {result['sent']} requests answered, "
-          f"{result['requests_per_second']:.1f} a second, {result['times_real_time']:.0f} times real time; errors {result['errors'] or 0}, lost {result['lost']}")
+          f"{result['requests_per_second']:.1f} a second, "
+          f"{result['times_real_time']:.0f} times real time; errors {result['errors'] or 0}, lost {result['lost']}")
     if result["answered"]:
         print(", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in latency.items()))
     print(f"memory {memory['before'] / 2**20:.0f} MiB before, {memory['after'] / 2**20:.0f} after, peak "

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,9 @@ def server(workdir: Path) -> Iterator[tuple[int, str, float]]:
             seconds = time.perf_counter() - start
             yield process.pid, urlsplit(ready.split()[4]).netloc, seconds
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
+    if process.returncode:
+        raise UserError(f"serve ended with status {process.returncode} when it was told to stop.")
 
 
 class Client(threading.Thread):

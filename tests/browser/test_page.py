@@ -267,6 +267,6 @@ def test_a_server_that_went_away_is_told(chromium, place, url):
 
 def test_the_description_is_linked(page):
     assert Path(page.run("return document.querySelector('a[href*=openapi]').href")).name == "openapi.json"
-    page.run("fetch('openapi.json').then((answer) => answer.json()).then((told) => { document.title = told.info.title; "
+    page.run("fetch('openapi.json').then((answer) => answer.json()).then((told) => { "
              "document.body.dataset.paths = Object.keys(told.paths).length; });")
     page.until("document.body.dataset.paths === '3'")
