@@ -30,8 +30,10 @@ EPILOG = """What a vector is depends on the model:
   cpc, ratings     mean and standard deviation over time of the recognizer's attention; frames: the context below it
   supcon           what attention pools from the encoder's last layer; its frames, one per 20 ms (10 on a CPC)
 
-Of a recording longer than a window: the mean over its windows; of frames, each comes from the window in whose middle
-it lies. What is written, by the suffix of --out or by --format:
+A bundle has frames if it was exported with --frames. Of a recording longer than a window: the mean over its windows;
+of frames, each comes from the window in whose middle it lies.
+
+What is written, by the suffix of --out or by --format:
 
   .npz             NumPy: "ids" [U], "embeddings" [U, D]; or "ids", "frames" [sum of T, F], "offsets" [U + 1]
                    (recording u owns rows offsets[u]:offsets[u + 1]), "seconds" between frames
