@@ -6,15 +6,18 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKDIR ?= runs/demo
 BENCHDIR ?= runs/bench
 
-.PHONY: demo test test-browser lint bench parity clean help
+.PHONY: install demo test test-browser lint bench parity clean help
 
 help:
+	@echo "make install sets up $(VENV)/ and runs nothing"
 	@echo "make demo   train, evaluate and report SERUGCL on the embedded corpus, into $(WORKDIR)"
 	@echo "make test   lint, types and tests"
 	@echo "make test-browser   the page of sercl_jax.serve in a headless Chromium, which must be installed with its driver"
 	@echo "make lint   lint and types only"
 	@echo "make bench  throughput against PyTorch, PyTorch Geometric, transformers and openSMILE, of the input and of builds, into $(BENCHDIR)"
 	@echo "make parity speech encoders against transformers' torch models, layer by layer"
+
+install: $(VENV)/.base
 
 demo: $(VENV)/.base
 	$(BIN)/python -m sercl_jax.main --config=configs/serugcl.py --workdir=$(WORKDIR)

@@ -7,12 +7,14 @@ import jax
 from ml_collections import ConfigDict
 
 from sercl_jax import knobs, sweep
+from sercl_jax.errors import UserError
 from sercl_jax.forecast import costs, trainings
 from sercl_jax.forecast.preview import GUESS, Preview, Unseen
 from sercl_jax.forecast.trainings import Training
 from sercl_jax.splits import planned
 from sercl_jax.types import SAMPLE_RATE
 
+_SHOWN = 12  # folds
 FACTOR = 4  # what estimates of time are off by, at times
 
 
@@ -28,15 +30,16 @@ def plan(config: ConfigDict) -> dict[str, Any]:
     Raises:
       UserError: what the run would refuse.
     """
-    bench = Preview()
     rows = [one for one in _rows(config) if not sweep.is_quoted(one)]
     unknown: list[str] = []
-    plans = _told(unknown, "folds", lambda: list(planned.plans(config, bench)))
-    found = _told(unknown, "trainings", lambda: _trainings(rows, bench))
+    alone = "setup" in config and config.setup == "pretrain"  # tests nothing
+    bench = Preview()
+    plans = [] if alone else _told(unknown, "folds", lambda: list(planned.plans(config, bench)))
+    bench, found = _trainings(rows, unknown)
     return {"config": config.to_dict(), "rows": len(rows) if "rows" in config else 0, "corpora": bench.told(),
             "folds": [_folds(one) for one in plans], "trainings": found,
-            "memory": max((one["memory"] for one in found), default=None),
-            "seconds": sum(one["seconds"] for one in found) if found else None,
+            "memory": max((one["memory"] or 0 for one in found), default=0) or None,
+            "seconds": sum(one["seconds"] for one in found) if all(one["count"] for one in found) else None,
             "unknown": list(dict.fromkeys(unknown)), "device": jax.devices()[0].device_kind}
 
 
@@ -60,8 +63,20 @@ def _folds(plan: planned.Plan) -> dict[str, Any]:
             "warnings": plan.sheet["warnings"], "notes": plan.notes}
 
 
-def _trainings(rows: Sequence[ConfigDict], bench: Preview) -> list[dict[str, Any]]:
-    """Trainings by kind; what rows share counts once."""
+def _trainings(rows: Sequence[ConfigDict], unknown: list[str]) -> tuple[Preview, list[dict[str, Any]]]:
+    """Trainings by kind; what rows share counts once. Without the corpora, kinds and what does not depend on them."""
+    for bench in (Preview(), Preview(pretends=True)):
+        try:
+            return bench, _kinds(rows, bench)
+        except Unseen as error:
+            unknown.append(f"number and steps of trainings: {error}")
+        except UserError:  # such as a protocol that the stand-in does not have
+            if not bench.pretends:
+                raise
+    return Preview(), []
+
+
+def _kinds(rows: Sequence[ConfigDict], bench: Preview) -> list[dict[str, Any]]:
     distinct: dict[str, Training] = {}
     for row in rows:
         for one in trainings.planned(row, bench):
@@ -70,15 +85,17 @@ def _trainings(rows: Sequence[ConfigDict], bench: Preview) -> list[dict[str, Any
     for one in distinct.values():
         shapes = tuple(sorted((name, x.shape) for name, x in one.stage.batch(0).items()))
         kinds.setdefault((one.name, one.stage.loss, shapes), []).append(one)
-    return [_kind(name, shapes, members) for (name, _, shapes), members in kinds.items()]
+    return [_kind(name, shapes[0][1][0], members, bench.pretends) for (name, _, shapes), members in kinds.items()]
 
 
-def _kind(name: str, shapes: Sequence[tuple[str, tuple[int, ...]]], members: Sequence[Training]) -> dict[str, Any]:
-    step = costs.step(members[0].stage)
-    steps = [one.stage.steps for one in members]
-    return {"name": name, "count": len(members), "steps": [min(steps), max(steps)], "total_steps": sum(steps),
-            "batch_size": shapes[0][1][0], "parameters": step.parameters, "memory": step.memory,
-            "seconds": sum(steps) * step.seconds(costs.speed())}
+def _kind(name: str, batch_size: int, members: Sequence[Training], pretends: bool) -> dict[str, Any]:
+    stage = members[0].stage
+    told = {"name": name, "batch_size": batch_size, "parameters": costs.parameters(stage)}
+    if pretends:
+        return told | dict.fromkeys(("count", "steps", "total_steps", "memory", "seconds"))
+    step, steps = costs.step(stage), [one.stage.steps for one in members]
+    return told | {"count": len(members), "steps": [min(steps), max(steps)], "total_steps": sum(steps),
+                   "memory": step.memory, "seconds": sum(steps) * step.seconds(costs.speed())}
 
 
 def text(found: dict[str, Any]) -> str:
@@ -113,13 +130,13 @@ def _divisions(plans: Sequence[dict[str, Any]]) -> Iterator[str]:
         seeds = f" for each of {len(one['fold_seeds'])} fold seeds" if len(one["fold_seeds"]) > 1 else ""
         yield (f"  {one['corpus']}, protocol={one['protocol']}: {len(sizes)} folds{seeds}, each trains on "
                f"{_range(trained)} and tests {_range(sizes)} utterances")
-        for fold in one["folds"][:12]:
-            who = fold.get("test_speakers")
-            told = f", {', '.join(who)}" if isinstance(who, list) else f", {who} speakers" if who else ""
-            yield f"    {fold['name']}: {fold['test']} utterances{told}"
-        if len(sizes) > 12:
-            yield f"    and {len(sizes) - 12} more; python -m sercl_jax.splits shows them"
-        yield from (f"    warning: {words}" for words in one["warnings"])
+        told = [fold["test_speakers"] for fold in one["folds"]]
+        for fold, who in zip(one["folds"][:_SHOWN], told, strict=False):
+            if told.count(who) < len(told):  # otherwise all folds test everybody
+                speakers = ", ".join(who) if isinstance(who, list) else f"{who} speakers"
+                yield f"    {fold['name']}: {fold['test']} utterances of {speakers}"
+        yield from (f"    {words}" for words in (*one["warnings"], *one["notes"]))
+        yield "    python -m sercl_jax.splits, with the same flags, shows all of it"
     if not plans:
         yield "  none, or not known"
 
@@ -127,9 +144,15 @@ def _divisions(plans: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _costs(found: dict[str, Any]) -> Iterator[str]:
     yield "Trainings"
     for one in found["trainings"]:
-        yield (f"  {one['count']} x {one['name']}: {_range(one['steps'])} steps of {one['batch_size']}, "
-               f"{one['parameters']:,} parameters, about {_size(one['memory'])} a step, "
-               f"{_duration(one['seconds'])} in all")
+        if one["count"]:
+            yield (f"  {one['count']} x {one['name']}: {_range(one['steps'])} steps of {one['batch_size']}, "
+                   f"{one['parameters']:,} parameters, about {_size(one['memory'])} a step, "
+                   f"{_duration(one['seconds'])} in all")
+        else:
+            yield f"  {one['name']}: batches of {one['batch_size']}, {one['parameters']:,} parameters"
+    if found["seconds"] is None:
+        yield "  Their number and what they take depend on the corpus."
+        return
     if not found["trainings"]:
         yield "  none, or not known"
         return

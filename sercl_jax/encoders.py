@@ -178,14 +178,19 @@ def load(kind: str, path: str, seed: int, *, dtype: str = "float32",
         settings, found = pretraining.load(Path(path), seed)
         return CpcEncoder(settings), found["params"]
     if kind == "tiny":
-        # So small a network learns the masks of SpecAugment in place of the speech.
-        module, variables = pretrained.random_encoder(replace(NAMED["tiny"], apply_spec_augment=False), seed)
+        module, variables = pretrained.random_encoder(network(kind), seed)
     else:
         inside = Path(path) / kind  # a folder may hold several
         place = (str(inside) if inside.is_dir() else path) if path else HUB[kind]
         module, variables = pretrained.load_encoder(place, dtype=dtype)
         _check_kind(kind, path, module.config)
     return TransformerEncoder(module.config, dtype, remat), variables["params"]
+
+
+def network(kind: str) -> SpeechConfig:
+    """The settings of a kind of Transformer."""
+    # So small a network as "tiny" learns the masks of SpecAugment in place of the speech.
+    return replace(NAMED[kind], apply_spec_augment=False) if kind == "tiny" else NAMED[kind]
 
 
 def key(kind: str, path: str) -> str:

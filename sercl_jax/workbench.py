@@ -72,7 +72,8 @@ class Workbench:
         try:
             return self.corpus_of(data)
         except UserError as error:
-            raise UserError(str(error).replace("config.data.manifest", f"config.corpora.{name}.manifest")) from error
+            raise type(error)(
+                str(error).replace("config.data.manifest", f"config.corpora.{name}.manifest")) from error
 
     def corpus_of(self, data: ConfigDict) -> corpora.Corpus:
         """The corpus that a section like `config.data` names."""
@@ -96,7 +97,7 @@ class Workbench:
         try:
             return self.corpus_of(data)
         except UserError as error:
-            raise UserError(f"{str(error).replace('config.data.', 'config.pretrain_data.')} (This is the corpus to "
+            raise type(error)(f"{str(error).replace('config.data.', 'config.pretrain_data.')} (This is the corpus to "
                             "pre-train on; --config.init_from=WORKDIR takes a finished pre-training instead.)"
                             ) from error
 

@@ -59,39 +59,47 @@ class Speed:
     values: float
 
 
+def parameters(stage: Stage) -> int:
+    """How many numbers a stage trains."""
+    return _numbers(_variables(stage)["params"])
+
+
+def _variables(stage: Stage) -> Any:
+    """Shapes of what a stage starts from."""
+    if stage.variables is not None:
+        return jax.tree.map(_shape, dict(stage.variables))
+    batch = jax.tree.map(_shape, dict(stage.batch(0)))
+    return jax.eval_shape(lambda key: stage.init(key, jax.tree.map(_zeros, batch)), train.init_key(0))
+
+
 def step(stage: Stage) -> Step:
     """Counts what a step of a stage takes, with the whole batch on one device."""
-    batch = jax.tree.map(_shape, dict(stage.batch(0)))
-    variables: Any = jax.eval_shape(lambda key: stage.init(key, jax.tree.map(_zeros, batch)), train.init_key(0)) \
-        if stage.variables is None else jax.tree.map(_shape, dict(stage.variables))
+    batch, variables = jax.tree.map(_shape, dict(stage.batch(0))), _variables(stage)
     state = jax.eval_shape(stage.optimizer.init, variables["params"])
-    kept = _mapped(functools.partial(_forward, stage.loss), variables, batch)
-    gradient = _mapped(functools.partial(_backward, stage.loss), variables, batch, traced=True)
-    products, values = _counted(gradient.jaxpr)
-    parameters = _numbers(variables["params"])
+    program, (kept, _) = _traced(stage.loss, variables, batch)
+    products, values = _counted(program.jaxpr)
+    trained = _numbers(variables["params"])
     fixed = _numbers({name: tree for name, tree in variables.items() if name != "params"})
-    return Step(parameters, fixed, _bytes(variables) + _bytes(variables["params"]) + _bytes(state) + _bytes(batch)
+    return Step(trained, fixed, _bytes(variables) + _bytes(variables["params"]) + _bytes(state) + _bytes(batch)
                 + _bytes(kept), products, values)
 
 
-def _forward(loss: Callable[..., Any], variables: Any, batch: Any, key: Any) -> Any:
-    """What the backward pass needs: a function's leaves are what it holds."""
-    fixed = {name: tree for name, tree in variables.items() if name != "params"}
-    return jax.vjp(lambda params: loss({**fixed, "params": params}, batch, key)[0], variables["params"])[1]
-
-
-def _backward(loss: Callable[..., Any], variables: Any, batch: Any, key: Any) -> Any:
-    fixed = {name: tree for name, tree in variables.items() if name != "params"}
-    return jax.grad(lambda params: loss({**fixed, "params": params}, batch, key)[0])(variables["params"])
-
-
-def _mapped(function: Callable[..., Any], variables: Any, batch: Any, traced: bool = False) -> Any:
-    """Shapes of results, or the program, of a function that runs on one device of several."""
+def _traced(loss: Callable[..., Any], variables: Any, batch: Any) -> tuple[Any, Any]:
+    """The program of a loss and its gradient on one device of several, and shapes: what the backward pass needs of
+    the forward pass, and the gradient.
+    """
     def run(variables: Any, batch: Any) -> Any:
-        return jax.vmap(lambda part: function(variables, part, jax.random.key(0)), axis_name=parallel.AXIS)(batch)
+        fixed = {name: tree for name, tree in variables.items() if name != "params"}
 
-    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), batch)
-    return (jax.make_jaxpr(run) if traced else functools.partial(jax.eval_shape, run))(variables, one)
+        def one(part: Any) -> Any:
+            value, backward = jax.vjp(lambda params: loss({**fixed, "params": params}, part, jax.random.key(0))[0],
+                                      variables["params"])
+            return jax.tree.leaves(backward), backward(jnp.ones_like(value))  # the leaves are what it holds
+
+        return jax.vmap(one, axis_name=parallel.AXIS)(batch)
+
+    part = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), batch)
+    return jax.make_jaxpr(run, return_shape=True)(variables, part)
 
 
 def _shape(x: Any) -> jax.ShapeDtypeStruct:

@@ -26,11 +26,14 @@ class Preview(Workbench):
     """What `Workbench` offers, as far as it can be had at once.
 
     Attributes:
+      pretends: whether the synthetic corpus stands in for those that cannot be seen.
       seen: corpora that were asked for, and whether their records are built.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pretends: bool = False) -> None:
+        """Takes whether the synthetic corpus stands in for those that cannot be seen."""
         super().__init__(progress=False)
+        self.pretends = pretends
         self.seen: list[tuple[Corpus, bool]] = []
 
     def told(self) -> list[dict[str, Any]]:
@@ -60,8 +63,10 @@ class Preview(Workbench):
             given = [path for path in (options.manual_dir, request.manifest) if path is not None]
             if given and all(path.exists() for path in given):
                 raise
-            raise Unseen(f"{given[0]} is not there" if given else "it is not on this machine" + (
-                " and would be fetched" if data.download else "")) from error
+            if self.pretends:
+                return replace(_demo(), name=data.corpus, key=files.digest(data.to_json()))
+            raise Unseen(f"corpus {data.corpus} is not here" + (
+                f": there is no {next(path for path in given if not path.exists())}" if given else "")) from error
         chosen = choice.choose(whole, data.labels, data.where)
         self.seen.append((chosen, built))
         return chosen
@@ -82,6 +87,11 @@ class Preview(Workbench):
 
     def functionals(self, config: ConfigDict, feature_set: str) -> np.ndarray:
         return np.zeros((len(self.corpus(config)), 1), np.float32)
+
+
+def _demo() -> Corpus:
+    builder_class, options = registry.builder_class("demo"), building.Options(workers=0, progress=False)
+    return _listed("demo", check.sources_of(builder_class, Path("nowhere"), None, options), Path("nowhere"))
 
 
 def stand_in(counts: Any, width: int, hop: float) -> Frames:

@@ -1,6 +1,7 @@
 """Every training of a run, as the stages that it would run, with stand-ins for what they would read."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,10 @@ from sercl_jax.encodings import Mixture
 from sercl_jax.forecast.preview import Preview, Unseen, stand_in
 from sercl_jax.methods import cpc, cpc_recipes, serugcl, supcon, trainings
 from sercl_jax.models.cpc import CpcSettings
-from sercl_jax.models.speech_config import NAMED
 from sercl_jax.models.speech_encoder import SpeechEncoder
 from sercl_jax.recognition import Recognition
 from sercl_jax.sources.own import OwnSource
-from sercl_jax.types import Stage
+from sercl_jax.types import SAMPLE_RATE, Stage
 
 HELD_OUT = np.arange(0)  # a stage that follows nothing makes no batch of what it would follow
 
@@ -164,7 +164,7 @@ def _context(procedure: Recognition, network: CpcSettings) -> Any:
 def _adaptation(config: ConfigDict, procedure: Adaptation) -> Iterator[Training]:
     encoder, params = _encoder(config)
     ground, (frozen, start) = procedure.ground, encoder.split(params)
-    second = jax.ShapeDtypeStruct((1, 16_000), np.float32), jax.ShapeDtypeStruct((1,), np.int32)
+    second = jax.ShapeDtypeStruct((1, SAMPLE_RATE), np.float32), jax.ShapeDtypeStruct((1,), np.int32)
     features = jax.eval_shape(encoder.features, frozen, *second)
     layers = jax.eval_shape(encoder.layers, start, features, jax.ShapeDtypeStruct(features.shape[:2], np.bool_))
     counts = [[encoder.frames(u.num_samples) for u in corpus.utterances] for corpus in ground.corpora]
@@ -197,18 +197,19 @@ def _fits(config: ConfigDict, procedure: Adaptation) -> Iterator[tuple[int, Sequ
 def _encoder(config: ConfigDict) -> tuple[encoders.Encoder, Any]:
     """The network, and shapes of its parameters: published weights need not be here."""
     knobs = config.encoder
-    if knobs.kind == "tiny":
-        encoder, params = encoders.load("tiny", "", config.seed, dtype=knobs.precision, remat=knobs.remat)
-        return encoder, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
-    if knobs.kind == "cpc":
-        if knobs.path and not Path(knobs.path).expanduser().exists():
-            raise Unseen(f"config.encoder.path={knobs.path} is not there")
-        return encoders.load("cpc", knobs.path, config.seed)
-    network = NAMED[knobs.kind]
-    x = jax.ShapeDtypeStruct((1, 16_000), np.float32)
-    made: Any = jax.eval_shape(SpeechEncoder(network).init, jax.random.key(0), x,
-                               jax.ShapeDtypeStruct((1, 16_000), np.bool_))
-    return encoders.TransformerEncoder(network, knobs.precision, knobs.remat), made["params"]
+    if knobs.kind != "cpc":
+        return _transformer(knobs.kind, knobs.precision, knobs.remat)
+    if knobs.path and not Path(knobs.path).expanduser().exists():
+        raise Unseen(f"config.encoder.path={knobs.path} is not there")
+    return encoders.load("cpc", knobs.path, config.seed)
+
+
+@functools.cache
+def _transformer(kind: str, precision: str, remat: bool) -> tuple[encoders.Encoder, Any]:
+    network = encoders.network(kind)
+    shapes = (jax.ShapeDtypeStruct((1, SAMPLE_RATE), kind) for kind in (np.float32, np.bool_))
+    made: Any = jax.eval_shape(SpeechEncoder(network).init, jax.random.key(0), *shapes)
+    return encoders.TransformerEncoder(network, precision, remat), made["params"]
 
 
 def _arm(config: ConfigDict, procedure: Adaptation, encoder: encoders.Encoder, start: Any, first: Mixture,
