@@ -1,5 +1,6 @@
 """Work spread over processes, with a progress bar."""
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -24,6 +25,23 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 def cpu_count() -> int:
     """The number of CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes started in it do not import the program that started them.
+
+    They need nothing of it; a script without `if __name__ == "__main__"` would begin anew in each of them.
+    """
+    main = vars(sys.modules["__main__"])
+    hidden: dict[str, Any] = {name: main[name] for name in ("__spec__", "__file__") if name in main}
+    main["__spec__"] = None
+    main.pop("__file__", None)
+    try:
+        yield
+    finally:
+        main.pop("__spec__")
+        main.update(hidden)
 
 
 def _start_worker() -> None:
@@ -100,7 +118,8 @@ def stream(function: Callable[[A], R], items: Iterable[A], *, workers: int, desc
 def _in_order(pool: ProcessPoolExecutor, function: Callable[[A], R], items: Iterable[A], ahead: int) -> Iterator[R]:
     futures: deque[Future[R]] = deque()
     for item in items:
-        futures.append(pool.submit(function, item))
+        with _without_main():
+            futures.append(pool.submit(function, item))
         if len(futures) >= ahead:
             yield futures.popleft().result()
     while futures:

@@ -1,5 +1,6 @@
 """Models of finished runs on recordings: they say what training computed, whatever they are computed beside."""
 
+import ast
 import json
 import shutil
 import subprocess
@@ -42,6 +43,12 @@ def trained(place):
 @pytest.fixture(scope="module")
 def model(trained):
     return sercl_jax.load(trained[1])
+
+
+@pytest.fixture(scope="module")
+def paths(place):
+    """The files that it was trained on."""
+    return sorted(map(str, (place / "corpus").glob("*.wav")))
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +96,7 @@ def _long(paths, seconds=9.0):
     return np.resize(whole, round(seconds * 16000))
 
 
-def test_a_recording_says_the_same_alone_and_among_others(trained, model):
-    paths, _ = embeddings(*trained)
+def test_a_recording_says_the_same_alone_and_among_others(paths, model):
     waveforms = [_long(paths[:7], 4.0), *(soundfile.read(path, dtype="int16")[0] for path in paths[5:14]),
                  _long(paths, 3.2)]
     among = model.predict(waveforms)
@@ -101,8 +107,7 @@ def test_a_recording_says_the_same_alone_and_among_others(trained, model):
             assert mine.values == pytest.approx(theirs.values, abs=1e-4)
 
 
-def test_a_recording_is_the_mean_of_its_windows(model, trained):
-    paths, _ = embeddings(*trained)
+def test_a_recording_is_the_mean_of_its_windows(model, paths):
     prediction = model.predict(_long(paths), window=2.0, overlap=0.25)
     assert [(w.start, w.end) for w in prediction.windows] == [
         (0, 2), (1.5, 3.5), (3, 5), (4.5, 6.5), (6, 8), (7, 9)]
@@ -113,8 +118,7 @@ def test_a_recording_is_the_mean_of_its_windows(model, trained):
                                atol=1e-3)
 
 
-def test_windows_of_digital_silence_say_nothing(model, trained):
-    paths, _ = embeddings(*trained)
+def test_windows_of_digital_silence_say_nothing(model, paths):
     voice = _long(paths, 2.0)
     quiet = np.concatenate([voice, np.zeros(6 * 16000, np.int16)])
     assert [(w.start, w.end) for w in model.predict(quiet, window=2.0, overlap=0.0).windows] == [(0, 2)]
@@ -122,8 +126,7 @@ def test_windows_of_digital_silence_say_nothing(model, trained):
     assert len(model.predict(steps, window=2.0, overlap=0.0).windows) == 2
 
 
-def test_trimmed_recordings_keep_their_time(model, trained):
-    paths, _ = embeddings(*trained)
+def test_trimmed_recordings_keep_their_time(model, paths):
     voice, still = _long(paths, 2.0), np.zeros(16000, np.int16)
     voice[[0, -1]] = 1
     settings = flow.Settings(2.0, 0.5, trim=True)
@@ -134,8 +137,7 @@ def test_trimmed_recordings_keep_their_time(model, trained):
     np.testing.assert_allclose(found.values[0], model.embed(voice), rtol=1e-4, atol=1e-4)
 
 
-def test_programs_go_on_after_a_bad_recording(model, trained):
-    paths, _ = embeddings(*trained)
+def test_programs_go_on_after_a_bad_recording(model, paths):
     good = [Recording(f"r{n}", soundfile.read(path, dtype="int16")[0]) for n, path in enumerate(paths[:3])]
     bad = UserError("a.wav: is damaged")
     found = list(model.predict_each(iter([good[0], bad, *good[1:]])))
@@ -146,10 +148,9 @@ def test_programs_go_on_after_a_bad_recording(model, trained):
     assert embedded[1].shape == (model.card.embedding,)
 
 
-def test_only_so_many_recordings_are_in_memory(model, trained, monkeypatch):
+def test_only_so_many_recordings_are_in_memory(model, paths, monkeypatch):
     """The first prediction comes before the stream has ended."""
     monkeypatch.setattr(flow, "BATCHES", 1)
-    paths, _ = embeddings(*trained)
     waveform = soundfile.read(paths[0], dtype="int16")[0]
     taken = []
 
@@ -164,11 +165,16 @@ def test_only_so_many_recordings_are_in_memory(model, trained, monkeypatch):
     assert len(list(made)) == 47
 
 
-def test_worker_processes_describe_the_same(model, trained):
-    paths, _ = embeddings(*trained)
-    recordings = [Recording(path, soundfile.read(path, dtype="int16")[0]) for path in paths[:6]]
-    here, there = (list(model.predict_each(recordings, workers=count)) for count in (0, 2))
-    assert [p.values for p in here] == [p.values for p in there]
+def test_worker_processes_describe_the_same_for_a_plain_script(trained, model, paths, tmp_path):
+    """They do not run the script again: no `if __name__ == "__main__"` is needed."""
+    script = tmp_path / "script.py"
+    script.write_text("import sys\nimport sercl_jax\nmodel = sercl_jax.load(sys.argv[1])\n"
+                      "print([p.values for p in model.predict(sys.argv[2:], workers=2)])\n", encoding="utf-8")
+    done = subprocess.run([sys.executable, str(script), str(trained[1]), *paths[:2]], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    for there, here in zip(ast.literal_eval(done.stdout), model.predict(paths[:2]), strict=True):
+        assert there == pytest.approx(here.values, abs=1e-4)
 
 
 @pytest.mark.parametrize(("arguments", "named"), [
