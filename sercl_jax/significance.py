@@ -4,7 +4,7 @@ Utterances of one speaker are not independent, so whole speakers are what is exc
 JAX.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy import stats
@@ -13,7 +13,7 @@ FEWEST_SPEAKERS = 6  # with fewer, no test over speakers can say p < 0.05: 2 / 2
 FEWEST_FOLDS = 5  # with fewer, the variance between folds is a guess
 EXCHANGES = 9999  # drawn where there are more than can be listed
 _LISTED = 13  # speakers up to which all 2^S exchanges are listed
-_AT_ONCE = 1024
+_AT_ONCE = 2**21  # numbers in memory
 
 
 def exchange_p(ours: np.ndarray, theirs: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *,
@@ -36,21 +36,24 @@ def exchange_p(ours: np.ndarray, theirs: np.ndarray, statistic: Callable[[np.nda
         raise ValueError(f"the systems' shapes {ours.shape} and {theirs.shape} differ.")
     speakers = ours.shape[1]
     _check(speakers, FEWEST_SPEAKERS, "speakers")
-    exchanges = _exchanges(speakers, seed)
     left, right = (x.swapaxes(0, 1).reshape(speakers, -1) for x in (ours, theirs))
     observed = abs(_differences(np.zeros((1, speakers)), left, right, statistic, ours.shape)[0])
-    found = np.concatenate([_differences(part, left, right, statistic, ours.shape) for part in
-                            np.split(exchanges, range(_AT_ONCE, len(exchanges), _AT_ONCE))])
+    found = np.concatenate([_differences(part, left, right, statistic, ours.shape)
+                            for part in _exchanges(speakers, seed)])
     # Equal but for rounding counts as equal.
     extreme = int((np.abs(found) >= observed * (1 - 1e-9) - 1e-12).sum())
     return extreme / len(found) if speakers <= _LISTED else (extreme + 1) / (len(found) + 1)
 
 
-def _exchanges(speakers: int, seed: int) -> np.ndarray:
-    """[exchanges, S] of 0 and 1."""
+def _exchanges(speakers: int, seed: int) -> Iterator[np.ndarray]:
+    """[exchanges, S] of 0 and 1, in parts that fit into memory."""
     if speakers <= _LISTED:
-        return (np.arange(2 ** speakers)[:, None] >> np.arange(speakers) & 1).astype(np.float64)
-    return np.random.default_rng(seed).integers(0, 2, (EXCHANGES, speakers)).astype(np.float64)
+        yield (np.arange(2 ** speakers)[:, None] >> np.arange(speakers) & 1).astype(np.float64)
+        return
+    draw = np.random.default_rng(seed)
+    rows = max(1, _AT_ONCE // speakers)
+    for start in range(0, EXCHANGES, rows):
+        yield draw.integers(0, 2, (min(rows, EXCHANGES - start), speakers)).astype(np.float64)
 
 
 def _differences(exchanges: np.ndarray, left: np.ndarray, right: np.ndarray,

@@ -180,6 +180,20 @@ def test_figures_follow_the_colour_scheme(full):
     assert not re.findall(r"(?:fill|stroke): #[0-9a-f]{3,6}", svgs)
 
 
+def test_the_reader_may_choose_the_scheme_and_paper_is_always_light(full):
+    text = (full[0] / "report.html").read_text(encoding="utf-8")
+    assert [radio["id"] for radio in full[1].all("input")] == ["scheme-auto", "scheme-light", "scheme-dark"]
+    assert ["checked" in radio for radio in full[1].all("input")] == [True, False, False]
+    css = text[text.index("<style>"):text.index("</style>")]
+    preferred, chosen = (css[css.index(start):].split("{", 1)[1] for start in (
+        ":root:not(:has(#scheme-light:checked))", ":root:has(#scheme-dark:checked)"))
+    colors = [re.findall(r"(--[\w-]+: #\w+)", block[:block.index("}")]) for block in (preferred, chosen)]
+    assert colors[0] == colors[1] != []
+    # Both schemes' rules hold for screens only.
+    for part in re.split(r"(?=@media)", css)[1:]:
+        assert ("#scheme-" in part) <= part.startswith("@media screen")
+
+
 def test_same_input_gives_the_same_bytes(tmp_path):
     pages, images = [], []
     for name in ("a", "b"):
@@ -425,6 +439,16 @@ def test_table_latex_escapes(tmp_path):
     body = text[text.index(r"\midrule"):text.index(r"\bottomrule")]
     assert [line.count("&") for line in body.splitlines() if "&" in line] == [9, 9, 9]
     assert r"\begin{tabular}{lrrrrrrrrl}" in text
+
+
+def test_a_cell_that_latex_would_take_for_an_argument_is_kept_apart(tmp_path):
+    """After a line's end, LaTeX reads a bracket or a star as an argument of that line's end."""
+    rows_ = [report.Row(name, {"UA": (0.5, None, None)}) for name in ("[a]", "*", "plain")]
+    report.write_table(tmp_path, report.Table("t", "c", ("UA",), rows_))
+    text = (tmp_path / "table.tex").read_text(encoding="utf-8")
+    assert "    {}[a] & 50.00 " in text
+    assert "    {}* & 50.00 " in text
+    assert "    plain & 50.00 " in text
 
 
 def test_table_page_and_plot(tmp_path):

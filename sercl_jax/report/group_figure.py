@@ -29,7 +29,7 @@ def draw(name: str, kind: str, metric: str, by_run: Mapping[str, Mapping[str, Gr
     shown = groups.order(known, runs)[:SHOWN]
     scale = values.scale(metric)
     with style.drawing():
-        figure, (axis,) = style.new_figure(5.6, 0.9 + 0.24 * len(shown) + 0.2 * (len(by_run) > 1))
+        figure, (axis,) = style.new_figure(5.6, 0.9 + 0.24 * len(shown) + 0.12 * (len(by_run) > 1) * len(by_run))
         for place, group in enumerate(shown):
             scores = [scale * score for run in runs if group in run and (score := run[group].score) is not None]
             axis.plot([min(scores), max(scores)], [place, place], color=style.MUTED, linewidth=1, alpha=0.5)
@@ -42,10 +42,11 @@ def draw(name: str, kind: str, metric: str, by_run: Mapping[str, Mapping[str, Gr
         axis.set_xlabel(values.heading(metric))
         axis.margins(x=0.04)
         if len(runs) > 1:
+            columns = max(1, min(3, 58 // (5 + max(len(marks.short(run)) for run in by_run))))
             figure.legend(handles=[
                 Line2D([], [], linestyle="none", markersize=6, label=f"\u200b{marks.short(run)}",
                        **marks.of_series(number, len(runs))) for number, run in enumerate(by_run)],
-                loc="outside lower left", ncols=3)
+                loc="outside lower left", ncols=columns)
         more = f" The {len(shown)} hardest of {len(known)}." if len(known) > len(shown) else ""
         what = ("CCC_avg of each" if metric == "CCC_avg" else "Mean recall of the emotions of each")
         words = "; ".join(f"{group} " + ", ".join(
