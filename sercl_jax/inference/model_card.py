@@ -39,11 +39,12 @@ def render(card: Card, sheet: Mapping[str, Any], name: str) -> str:
     facts = card.facts
     longest = max(map(int, sheet["programs"]["results"]))
     return environment.get_template(_TEMPLATE).render(
-        card=card, name=name, method=method, paper=paper, facts=facts, metrics=list(_metrics(facts)),
+        card=card, name=name, method=method, paper=paper, metrics=list(_metrics(facts)),
+        synthetic=bool(facts.get("synthetic")),
         recalls=dict(facts.get("per_class") or {}), baselines=list(_baselines(facts)), protocol=_protocol(facts),
         warnings=[*facts.get("warnings", ()), *facts.get("protocol_sheet", {}).get("warnings", ())],
         licences=list(_licences(card)), inputs=sheet["inputs"], platforms=sheet["platforms"],
-        lengths=sorted(map(int, sheet["programs"]["results"])), longest=longest, made_with=sheet["made_with"],
+        lengths=sorted(map(int, sheet["programs"]["results"])), made_with=sheet["made_with"],
         batch=sheet["programs"]["results"][str(longest)]["inputs"],
         results=sheet["programs"]["results"][str(longest)]["outputs"])
 

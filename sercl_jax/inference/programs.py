@@ -67,13 +67,11 @@ def _no_places() -> Iterator[None]:
     """Programs do not tell which lines of which files, on whose disk, they come from; equal ones have equal bytes."""
     name = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, name)
-    jax.clear_caches()  # traces that were made before tell
     jax.config.update(name, 0)
     try:
         yield
     finally:
         jax.config.update(name, before)
-        jax.clear_caches()
 
 
 def read(program: bytes, where: str, weights: Mapping[str, Any], inputs: Shapes) -> export.Exported:
