@@ -107,6 +107,15 @@ def _prediction_rows(result: Result) -> list[list[str]]:
                  result["files_per_second"]["median"]), _spread(result["times_real_time"], 3)]]
 
 
+def _serving_rows(result: Result) -> list[list[str]]:
+    latency, memory = result["latency_seconds"], result["memory"]
+    times = [f"{1000 * latency[name]:.0f}" if result["answered"] else "" for name in ("p50", "p90", "p99")]
+    return [[f"{result['model']['method']} ({result['model']['kind']})", str(result["clients"]),
+             f"{result['seconds']:.0f}", f"{result['answered']} of {result['sent']}",
+             _number(result["requests_per_second"]), *times, _number(result["times_real_time"]),
+             f"{memory['before'] / 2**20:.0f}, {memory['after'] / 2**20:.0f}"]]
+
+
 _TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], Callable[[Result], list[list[str]]]], ...] = (
     ("Training steps", ("serugcl", "cpc", "supcon"), _STEPS, _step_rows),
     ("Input", ("input",), ("training", "device", "batch", "steps/s from records", "steps/s with resident batches",
@@ -117,6 +126,8 @@ _TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], Callable[[Result], l
     ("Predictions", ("predict",), ("model", "device", "recordings", "first answer in s, nothing compiled",
                                    "first answer in s", "whole command in s", "recordings/s once running",
                                    "times real time"), _prediction_rows),
+    ("Serving", ("serve",), ("model", "clients", "seconds", "answered", "requests/s", "p50 in ms", "p90", "p99",
+                             "times real time", "MiB before, after"), _serving_rows),
 )
 
 

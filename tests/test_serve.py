@@ -8,6 +8,8 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sercl_jax.errors import UserError
 from sercl_jax.inference.recording import Recording
@@ -65,6 +67,7 @@ def test_ratings():
         assert client.get("/model").json()["kind"] == "ratings"
 
 
+FORMATS = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"))
 BAD = {
     "an empty body": (400, "empty", {"content": b""}),
     "an empty file": (400, "nothing.wav: is empty", form(b"", "nothing.wav")),
@@ -93,6 +96,17 @@ def test_bad_input_is_told_in_plain_words(client, what):
     assert words in answer.json()["error"]
     for inside in ("Traceback", "on_error", "object at", "sercl_jax"):
         assert inside not in answer.text
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(FORMATS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
+       st.floats(0, 1))
+def test_damage_of_any_kind_is_no_failure(client, known, changes, kept):
+    content = bytearray(sound(0.2, 16_000, 1, *known))
+    for where, value in changes:
+        content[int(where**3 * (len(content) - 1))] = value  # headers most of all
+    answer = client.post("/predict", **form(bytes(content[:max(1, round(kept * len(content)))])))
+    assert answer.status_code in (200, 413, 415, 422), answer.text
 
 
 @pytest.mark.parametrize(("query", "words"), [

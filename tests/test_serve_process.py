@@ -51,10 +51,15 @@ def test_it_serves_until_it_is_told_to_stop(workdir, environment):
             told = client.post("/predict", **form(path.read_bytes(), path.name)).json()
             assert client.post("/predict", **form(sound(21.0))).status_code == 413
             assert client.post("/predict", content=b"no sound").status_code == 415
+            with socket.create_connection(url.removeprefix("http://").split(":")) as gone:
+                gone.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nRIFF")
+            while client.get("/health").json()["requests"]:
+                continue  # until it has noticed
     finally:
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out, errors) == (0, "", "\nStopped.\n")
+    assert (process.returncode, out) == (0, "")
+    assert errors == f"{workdir} is loaded; compiling its programs ...\n\nStopped.\n"
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
     samples, rate = soundfile.read(path, dtype="int16")

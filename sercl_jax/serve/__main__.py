@@ -101,7 +101,9 @@ def run(arguments: argparse.Namespace) -> None:
 
         address, port = place.getsockname()[:2]
         local = ipaddress.ip_address(address).is_loopback
-        model = sercl_jax.load(arguments.bundle or arguments.workdir, seed=arguments.seed)
+        source = arguments.bundle or arguments.workdir
+        model = sercl_jax.load(source, seed=arguments.seed)
+        print(f"{source} is loaded; compiling its programs ...", file=sys.stderr, flush=True)
         engine.warm_up(model)
         application = app.create(model, limits, guard.LOOPBACK if local else None)
 
