@@ -264,6 +264,10 @@ def test_a_probe_of_cpc_predicts_from_waveforms(place, pretrained):
     np.testing.assert_allclose(model.embed(own, together=True), expected[rows], atol=5e-3)
     told = np.array([list(p.values.values()) for p in model.predict(own, together=True)])
     np.testing.assert_allclose(told, decisions_of(workdir, expected[rows]), atol=5e-3)
+    taken = model._runner.inputs
+    short, long = (model._runner.run(taken.batch([taken.describe(_long(paths, 0.9))], length), ["embedding"])
+                   for length in (16000, 48000))
+    np.testing.assert_allclose(short["embedding"], long["embedding"], atol=1e-4)
     whole = _long(paths, 5.0)
     frames = model.embed(whole, level="frame", window=2.0)
     assert frames.shape == (500, model.card.frames)

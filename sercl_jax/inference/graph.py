@@ -18,6 +18,7 @@ from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.models.serugcl import SerugclSettings, embedder
 from sercl_jax.types import Batch, Variables
 
+BATCH = 16  # windows at a time
 FEATURES = "features"  # statistics, by which nodes are standardised
 _STAND_IN = {"is10_librosa": "is10_jax", "is10_jax": "is10_librosa"}  # the same descriptors on host and device
 _PRECISION = {"is10_jax": "single", "is10_librosa": "double"}
@@ -64,14 +65,14 @@ def of_nodes(found: Origin, nodes: int, variables: Variables, embed: Embed, func
         statistics |= classifier.embedding_statistics(found)
     speaker: dict[str, Any] = {"speaker": width if grouped else 0, "speaker_embedding": embedding if centred else 0}
     on_device = bool({"is10_jax", node_features.CPC} & set(features.split("+")))
-    inputs: AnyInputs = (WaveformInputs(**speaker) if on_device else
+    inputs: AnyInputs = (WaveformInputs(node_features.LENGTHS, **speaker) if on_device else
                          NodeInputs(features, nodes, functionals, **speaker))
     cpc = {name: value for name, value in found.variables.items() if name == node_features.CPC}
     make = node_features.maker(features, nodes, _cpc(found)) if on_device else _given
     card = Card(found.config["method"], CLASSES, labels, found.corpus, embedding, found.seconds, trim=found.trim,
                 calibration=words, notes=(*found.notes(), *classifier.notes(found), *notes), facts=found.facts())
     return Pipeline(card, inputs, _apply(make, embed, functionals, grouped, centred),
-                    {**variables, **cpc, **statistics, **own})
+                    {**variables, **cpc, **statistics, **own}, batch_size=node_features.BATCH if on_device else BATCH)
 
 
 def _settings(found: Origin) -> SerugclSettings:

@@ -9,10 +9,13 @@ from sercl_jax.features import feature_names, frames, jax_is10
 from sercl_jax.inference import contexts, jax_nodes
 from sercl_jax.models.cpc import HOP, CpcSettings
 from sercl_jax.nodes import VOICED_ONLY
-from sercl_jax.types import Batch, Variables
+from sercl_jax.types import SAMPLE_RATE, Batch, Variables
 
-DEVICE = ("is10_jax", "logmel", "cpc")
 CPC = "cpc"
+# Lengths of batches, in samples. Descriptors take ten seconds to compile for each, and run at hundreds of times real
+# time: few lengths are worth some padding.
+LENGTHS = tuple(seconds * SAMPLE_RATE for seconds in (4, 10, 30))
+BATCH = 8
 
 Nodes = Callable[[Variables, Batch], tuple[jax.Array, jax.Array]]
 
@@ -21,7 +24,8 @@ def maker(features: str, nodes: int, cpc: CpcSettings | None) -> Nodes:
     """(variables, {"waveform" [B, S] int16, "samples" [B]}) -> nodes [B, N, F] and their mask [B, N].
 
     Args:
-      features: kinds of `DEVICE` joined by "+", which stand side by side, each utterance as long as its shortest.
+      features: is10_jax, logmel, cpc, or several joined by "+", which stand side by side, each utterance as long as
+        its shortest.
       nodes: N.
       cpc: of the network whose parameters are `variables["cpc"]`, for features=cpc.
     """
