@@ -37,12 +37,23 @@ def manifest(folder: Path, seconds: float = 0.05) -> Path:
     return folder
 
 
+def folder(place: Path) -> Path:
+    """Eight files of noise in a folder for each of two emotions."""
+    random = np.random.default_rng(0)
+    for number in range(8):
+        path = place / ("sad" if number % 2 else "happy") / f"{'anna' if number < 4 else 'ben'}_{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, random.integers(-9000, 9000, 800 + number).astype(np.int16), 16_000)
+    return place
+
+
 # Corpus -> writes its miniature into a folder; the others are synthetic.
 WRITE: dict[str, Callable[[Path], object]] = {
     "casia": lambda folder: casia.write_tree(folder, casia.public(2)),
     "crema_d": lambda folder: named_corpora.write_tree(folder, _CREMA_D, crema_d.TABLES),
     "emodb": lambda folder: emodb.write_zip(folder / "download.zip", emodb.names()),
     "emovo": lambda folder: named_corpora.write_tree(folder, emovo.NAMES),
+    "folder": folder,
     "iemocap": lambda folder: iemocap.write_tree(folder, iemocap.tree()),
     "librispeech": lambda folder: librispeech.write_tree(folder, librispeech.tree()),
     "manifest": manifest,

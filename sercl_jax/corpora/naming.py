@@ -59,7 +59,7 @@ def _by_pattern(paths: Sequence[PurePosixPath], pattern: str) -> Named:
     rows: list[Mapping[str, str]] = []
     failures = {}
     for path in paths:
-        match = wanted.fullmatch(path.as_posix()) or wanted.fullmatch(path.with_suffix("").as_posix())
+        match = wanted.fullmatch((path if "." in pattern else path.with_suffix("")).as_posix())
         if match is None:
             failures[str(path)] = f"is not like {pattern}"
         else:

@@ -10,9 +10,9 @@ Pieces = Sequence[Sequence[Sequence[str]]]  # of each file: of each of its folde
 
 _MARKER = r"speaker|spkr|spk|speak|actor|actress|subject|subj|person|voice|sprecher|sprecherin|locuteur|hablante"
 _MARKED = re.compile(rf"(?:{_MARKER})[\W_]*[^\W_]+", re.IGNORECASE)
-# What is numbered, and is no speaker.
+# What is numbered, and need not be a speaker: "s1" may be a sentence, "f1" is a woman.
 _NUMBERED = re.compile(r"(?:take|part|set|session|ses|batch|day|rec|recording|clip|file|track|audio|wav|sentence|"
-                       r"text|utt|utterance|no|nr|v|data|test|train)[\W_]*\d*|\d+", re.IGNORECASE)
+                       r"text|utt|utterance|no|nr|data|test|train|[^\W\dfmw_])[\W_]*\d*|\d+", re.IGNORECASE)
 _TRAINING = {"train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test",
              **dict.fromkeys(HELD_OUT, "validation"), "validate": "validation"}
 
