@@ -104,8 +104,9 @@ def run(arguments: argparse.Namespace) -> None:
         source = arguments.bundle or arguments.workdir
         model = sercl_jax.load(source, seed=arguments.seed)
         print(f"{source} is loaded; compiling its programs ...", file=sys.stderr, flush=True)
+        hosts = tuple(dict.fromkeys([*guard.LOOPBACK, address, arguments.host.lower()]))
+        application = app.create(model, limits, hosts if local else None)
         engine.warm_up(model)
-        application = app.create(model, limits, guard.LOOPBACK if local else None)
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
