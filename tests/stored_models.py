@@ -39,17 +39,18 @@ def workdir(folder: Path, kind: str) -> Path:
 
 
 def waveforms(count: int, samples: int = 12_000) -> list[np.ndarray]:
-    """Tones in noise, all different."""
+    """Tones in more or less noise, all different."""
     rng = np.random.default_rng(3)
     seconds = np.arange(samples) / 16_000
-    return [(3000 / (1 + n % 4) * sum(np.sin(2 * np.pi * (110 + 19 * n) * k * seconds) / k for k in range(1, 9))
-             + rng.normal(size=samples) * 300).astype(np.int16)[:samples - 97 * n] for n in range(count)]
+    noise = (30, 3000, 300)
+    return [(4000 / (1 + 8 * (n % 3)) * sum(np.sin(2 * np.pi * (110 + 19 * n) * k * seconds) / k for k in range(1, 9))
+             + rng.normal(size=samples) * noise[n % 3]).astype(np.int16)[:samples - 97 * n] for n in range(count)]
 
 
 def _classifier(width: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     y = np.arange(30) % 3
-    machine = classify.fit_svm(9 * rng.normal(size=(30, width)) + y[:, None], y, None,
+    machine = classify.fit_svm(rng.normal(size=(30, width)) + y[:, None], y, None,
                                classify.SvmSettings(grid={"linear": (0.01,)}))
     fitted = calibration.Calibration(0.5, np.array([0.1, 0, -0.1]))
     return {**{f"svm/{name}": value for name, value in machine.to_arrays().items()},
@@ -59,7 +60,7 @@ def _classifier(width: int) -> dict[str, np.ndarray]:
 def _drawn(shapes):
     """Arrays of such shapes."""
     rng = np.random.default_rng(1)
-    return jax.tree.map(lambda leaf: np.asarray(0.2 * rng.normal(size=leaf.shape), np.float32), shapes)
+    return jax.tree.map(lambda leaf: np.asarray(0.5 * rng.normal(size=leaf.shape), np.float32), shapes)
 
 
 def _initialised(init, *arguments):

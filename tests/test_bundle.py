@@ -67,7 +67,7 @@ def test_a_bundle_says_what_its_run_says(made, kind):
     assert opened.card == dataclasses.replace(pipeline.card, facts=opened.card.facts)
     batch = batch_of(pipeline, 3)
     expected, found = pipeline.run(batch, names), opened.run(batch, names)
-    assert min(np.ptp(expected[name], 0).max() for name in names) > 1e-4
+    assert np.ptp(expected[EMBEDDING], 0).max() > 1e-3
     for name in names:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-5)
 

@@ -53,7 +53,7 @@ def lower(function: Function, weights: Mapping[str, np.ndarray], inputs: Shapes,
         with _no_places():
             made = export.export(jax.jit(function), platforms=tuple(platforms))(given, arguments)
         program = bytes(made.serialize())
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # whatever a function that is someone's own raises when it is traced
         raise UserError(f"the model cannot be exported: {_first_line(error)}. Its functions must be pure JAX whose "
                         "shapes follow from the batch's, without callbacks.") from error
     check(made, "the model cannot be exported")
