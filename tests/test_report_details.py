@@ -215,6 +215,16 @@ def test_recordings_of_corpora_given_on_agreement_are_left_out_unless_asked_for(
     assert "recordings of manifest are given on agreement only; --audio=yes embeds them" in page(workdir).words()
     report.write(workdir, audio="yes", worst=2)
     assert len(page(workdir).all("audio")) == 2
+    assert "licence" not in page(workdir).words()  # the manifest's recordings are the user's own
+
+
+def test_the_licence_of_somebody_s_corpus_is_called_to_mind(classes):
+    run = runs.load(classes)
+    assert recordings.owners(run.corpus) == []
+    theirs = dataclasses.replace(run, corpus=dataclasses.replace(run.corpus, name="emodb"))
+    players = details.Players("auto")
+    assert len(players.of(theirs, [run.corpus.utterances[0].id], "x")) == 1
+    assert players.notes == ["The licence of emodb goes for its recordings in this page, too."]
 
 
 def test_a_page_holds_so_much_audio_and_no_more(classes, monkeypatch):

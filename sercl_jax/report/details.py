@@ -59,6 +59,8 @@ class Players:
         if self.wanted == "auto" and (name := recordings.licensed(run.corpus)):
             self._note(f"No players: recordings of {name} are given on agreement only; --audio=yes embeds them.")
             return [""] * len(ids)
+        if owners := recordings.owners(run.corpus):
+            self._note(f"The licence of {' and '.join(owners)} goes for its recordings in this page, too.")
         numbers = {u.id: number for number, u in enumerate(run.corpus.utterances)}
         return [self._one(run, numbers[name], name, f"{prefix}-{place}") for place, name in enumerate(ids)]
 

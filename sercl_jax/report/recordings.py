@@ -14,7 +14,7 @@ from typing import Any
 
 import soundfile
 
-from sercl_jax.corpora import AnyCorpus, choice, index, joined, reader
+from sercl_jax.corpora import AnyCorpus, choice, index, joined, reader, registry
 from sercl_jax.errors import UserError
 from sercl_jax.types import SAMPLE_RATE
 
@@ -58,8 +58,17 @@ def open_corpus(workdir: Path, config: Mapping[str, Any], tested: Mapping[str, s
 
 def licensed(corpus: AnyCorpus) -> str:
     """The name of a corpus among these that is handed out on agreement only, or ""."""
+    return next((name for name in _names(corpus) if name in BY_AGREEMENT), "")
+
+
+def owners(corpus: AnyCorpus) -> list[str]:
+    """The names of the corpora among these that are somebody's: neither synthetic nor the user's own."""
+    return [name for name in _names(corpus) if not registry.is_synthetic(name) and name not in ("manifest", "folder")]
+
+
+def _names(corpus: AnyCorpus) -> list[str]:
     parts = corpus.parts.values() if isinstance(corpus, joined.Joined) else [corpus]
-    return next((part.name for part in parts if part.name in BY_AGREEMENT), "")
+    return list(dict.fromkeys(part.name for part in parts))
 
 
 def player(corpus: AnyCorpus, u: int) -> tuple[str, bool]:
