@@ -16,7 +16,8 @@ from sercl_jax.report.values import Estimate
 
 _CORPORA = {"emodb": "EMO-DB", "iemocap": "IEMOCAP", "casia": "CASIA", "ravdess": "RAVDESS",
             "msp_podcast": "MSP-Podcast", "librispeech": "LibriSpeech", "demo": "the demo corpus",
-            "demo_unlabelled": "the unlabelled demo corpus", "manifest": "a manifest's corpus"}
+            "demo_unlabelled": "the unlabelled demo corpus", "manifest": "a manifest's corpus",
+            "folder": "a folder of recordings"}
 PAPER_PROTOCOL = {
     False: "The paper does not state its protocol, so the difference to it is not like for like.",
     True: "The paper's folds and validation parts are its own, so the difference to it is not like for like."}
