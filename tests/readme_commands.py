@@ -49,7 +49,7 @@ ELSEWHERE = {
     "python -m sercl_jax.splits": "tests/test_splits_command.py::test_the_sheet_of_the_demo",
     "python -m sercl_jax.embed": "tests/test_embed.py::test_frames_of_files_are_found_by_their_offsets",
     "python -m sercl_jax.export": "tests/test_export.py::test_the_command_shows_progress_and_what_it_wrote",
-    "python -m sercl_jax.report": "tests/test_report_compare.py::test_it_has_every_section",
+    "python -m sercl_jax.report": "tests/test_report_compare.py::test_the_command_compares_and_prints_where",
     "python -m sercl_jax.predict": "tests/test_predict.py::test_every_format_tells_the_same",
     "python -m sercl_jax.serve": "tests/test_serve_process.py::test_it_serves_until_it_is_told_to_stop",
     "python -m benchmarks.build": "tests/test_benchmarks_build.py::test_json_contract",
