@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -13,7 +12,7 @@ from sercl_jax import nodes
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import GROUPS, check_groups, group_normalise, group_warnings
 from sercl_jax.methods import serugcl
-from sercl_jax.sources.source import Final, embedding_statistics
+from sercl_jax.sources.source import Final, cpc_of, embedding_statistics
 from sercl_jax.types import Variables
 from sercl_jax.workbench import Workbench
 
@@ -120,20 +119,11 @@ class GraphSource:
         members = [self.variables(rows, member, encoder) for member in self.seeds(seed)]
         statistics = nodes.statistics(self._readout_nodes.x, self._readout_nodes.mask)
         embedded = [encoder.embed(variables) for variables in members]
-        settings, variables = self._cpc()
+        settings, cpc = cpc_of(self._config)
         return Final(
             embeddings=self.assemble(embedded),
-            variables={f"encoder{number}": each for number, each in enumerate(members)} | variables,
+            variables={f"encoder{number}": each for number, each in enumerate(members)} | cpc,
             arrays={**{f"features/{name}": value for name, value in dataclasses.asdict(statistics).items()},
                     **(embedding_statistics(self._joined(embedded)) if self._grouped else {})},
             facts={"features": list(self._bench.frames(self._config).names),
                    "settings": {"encoder": dataclasses.asdict(self._recipe.settings), **settings}})
-
-    def _cpc(self) -> tuple[dict[str, Any], dict[str, Variables]]:
-        """Settings and parameters of the CPC that the features are of, by name; empty for other features."""
-        if "cpc" not in self._config.features.split("+"):
-            return {}, {}
-        from sercl_jax import pretraining
-
-        settings, variables = pretraining.load(Path(self._config.init_from), self._config.seed)
-        return {"cpc": dataclasses.asdict(settings)}, {"cpc": variables}

@@ -15,7 +15,7 @@ from sercl_jax import data, evaluate, files, nodes, optim, parallel, workdirs
 from sercl_jax.errors import UserError
 from sercl_jax.evaluate import GROUPS, check_groups, group_normalise, group_warnings
 from sercl_jax.methods import own, trainings
-from sercl_jax.sources.source import Final, Source
+from sercl_jax.sources.source import Final, Source, cpc_of, embedding_statistics
 from sercl_jax.types import Batch, Stage, Variables
 from sercl_jax.workbench import Workbench
 
@@ -123,13 +123,20 @@ class OwnSource:
         return variables
 
     def _embedded(self, variables: Variables, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        x = self._raw(variables, arrays)
+        return group_normalise(x, self._utterances, self._config.normalise)[0] if self._grouped else x
+
+    @property
+    def _grouped(self) -> bool:
+        """Whether the embeddings, too, are standardised for each speaker or corpus."""
+        return self._config.normalise in GROUPS and self._config.eval.speaker_embeddings
+
+    def _raw(self, variables: Variables, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         told = {name: arrays[name] for name in ("x", "mask", "index")}
         x = parallel.apply_in_batches(self._method.embed, variables, told, EMBED_BATCH)
         if x.ndim != 2:
             raise UserError(f"{self._config.method_file}: embed must return [B, D], one row for each utterance; it "
                             f"returns {x.shape[1:]} for each.")
-        if self._config.normalise in GROUPS and self._config.eval.speaker_embeddings:
-            x, _ = group_normalise(x, self._utterances, self._config.normalise)
         return x
 
     def embed(self, rows: np.ndarray, seed: int) -> np.ndarray:
@@ -142,7 +149,9 @@ class OwnSource:
         arrays = self.arrays(rows)
         variables = self.variables(arrays, rows, seed)
         statistics = nodes.statistics(self._nodes.x, self._nodes.mask)
-        return Final(embeddings=self._embedded(variables, arrays), variables={"own": variables},
-                     arrays={f"features/{name}": value for name, value in dataclasses.asdict(statistics).items()},
-                     facts={"features": list(self._bench.frames(self._config).names),
+        settings, cpc = cpc_of(self._config)
+        return Final(embeddings=self._embedded(variables, arrays), variables={"own": variables, **cpc},
+                     arrays={**{f"features/{name}": value for name, value in dataclasses.asdict(statistics).items()},
+                             **(embedding_statistics(self._raw(variables, arrays)) if self._grouped else {})},
+                     facts={"features": list(self._bench.frames(self._config).names), "settings": settings,
                             "method_file": {"name": Path(self._config.method_file).name, "text": self._text}})

@@ -1,10 +1,12 @@
 """What every source of embeddings offers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from sercl_jax.classify import standardiser
 from sercl_jax.types import Variables
@@ -34,6 +36,19 @@ def embedding_statistics(x: np.ndarray) -> dict[str, np.ndarray]:
     """
     mean, std = standardiser(x)
     return {"embeddings/mean": mean.astype(np.float32), "embeddings/std": std.astype(np.float32)}
+
+
+def cpc_of(config: ConfigDict) -> tuple[dict[str, Any], dict[str, Variables]]:
+    """Settings and parameters of the CPC that `config.features` are of, by the name "cpc"; {} for other features.
+
+    For a `Final`, which needs its pre-training no more.
+    """
+    if "cpc" not in config.features.split("+"):
+        return {}, {}
+    from sercl_jax import pretraining  # imports JAX's models, which others need not
+
+    settings, variables = pretraining.load(Path(config.init_from), config.seed)
+    return {"cpc": asdict(settings)}, {"cpc": variables}
 
 
 class Source(Protocol):
