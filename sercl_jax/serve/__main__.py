@@ -29,6 +29,7 @@ _EXAMPLES = """examples:
 The server listens on this computer only unless --host says otherwise. It has no passwords and no encryption: with
 another --host everybody who can reach the computer may use it, and browsers let no page record that came from
 another computer without https. What is sent is kept in memory until it is answered and never stored.
+The first start compiles for seconds to a minute; later ones find the programs in ~/.cache/sercl_jax ($SERCL_CACHE).
 It needs: pip install 'sercl_jax[serve]'
 """
 
@@ -103,9 +104,9 @@ def run(arguments: argparse.Namespace) -> None:
         local = ipaddress.ip_address(address).is_loopback
         source = arguments.bundle or arguments.workdir
         model = sercl_jax.load(source, seed=arguments.seed)
-        print(f"{source} is loaded; compiling its programs ...", file=sys.stderr, flush=True)
         hosts = tuple(dict.fromkeys([*guard.LOOPBACK, address, arguments.host.lower()]))
         application = app.create(model, limits, hosts if local else None)
+        print(f"{source} is loaded; compiling its programs ...", file=sys.stderr, flush=True)
         engine.warm_up(model)
 
         class Server(uvicorn.Server):
