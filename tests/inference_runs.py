@@ -9,6 +9,8 @@ from sercl_jax import config as config_lib
 from sercl_jax import experiment, sources
 from sercl_jax.workbench import Workbench
 
+BENCHES: dict[Path, Workbench] = {}  # what the runs of this process have read
+
 
 def config_of(corpus: Path, choices: str = "", base: str = "serugcl", **knobs) -> ConfigDict:
     """A tiny config on the manifest of `small_corpus.write(corpus)`, without all that a model does not need."""
@@ -24,13 +26,14 @@ def config_of(corpus: Path, choices: str = "", base: str = "serugcl", **knobs) -
 
 def run(config: ConfigDict, workdir: Path) -> Path:
     """Does the whole experiment."""
-    experiment.run(config, workdir, quiet=True)
+    experiment.run(config, workdir, quiet=True, bench=BENCHES.setdefault(workdir, Workbench(progress=False)))
     return workdir
 
 
 def embeddings(config: ConfigDict, workdir: Path) -> tuple[list[str], np.ndarray]:
     """What the final model's classifier was fitted on: paths of the files, and [U, D]."""
-    bench = Workbench(progress=False)
+    bench = BENCHES[workdir]
     final = sources.make(config, bench, workdir / "train", progress=False).final(config.seed)
+    assert final is not None
     folder = Path(config.data.manifest).parent
     return [str(folder / u.id) for u in bench.corpus(config).utterances], final.embeddings
