@@ -1,6 +1,6 @@
 """Finished workdirs of every kind of model, with drawn weights: as training leaves them, without the training."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
@@ -8,6 +8,8 @@ import numpy as np
 
 from sercl_jax import calibration, checkpoint, classify, files, pretrained
 from sercl_jax.encoders import TransformerEncoder
+from sercl_jax.inference.inputs import WaveformInputs
+from sercl_jax.inference.pipeline import Pipeline
 from sercl_jax.models import cpc, serugcl
 from sercl_jax.models.recognizer import Recognizer, RecognizerSettings
 from sercl_jax.models.speech_config import NAMED
@@ -21,6 +23,7 @@ RESULTS = {
     "baselines": [{"name": "IS10", "metrics": {},
                    "difference": {"UA": {"mean": -0.05, "std": 0, "ci95": [-0.1, 0.02]}}}],
     "command": "python -m sercl_jax.main --config.data.manual_dir=/home/somebody/corpora"}
+LENGTH = 16_000
 _CPC = cpc.CpcSettings(channels=8, context=12, future=3, negatives=4, norm="channel")
 
 
@@ -38,6 +41,13 @@ def workdir(folder: Path, kind: str) -> Path:
     return folder
 
 
+def short(pipeline: Pipeline) -> Pipeline:
+    """The same with the shortest length only."""
+    if not isinstance(pipeline.inputs, WaveformInputs):
+        return pipeline
+    return replace(pipeline, inputs=replace(pipeline.inputs, lengths=(LENGTH,)))
+
+
 def waveforms(count: int, samples: int = 12_000) -> list[np.ndarray]:
     """Tones in more or less noise, all different."""
     rng = np.random.default_rng(3)
@@ -45,6 +55,12 @@ def waveforms(count: int, samples: int = 12_000) -> list[np.ndarray]:
     noise = (30, 3000, 300)
     return [(4000 / (1 + 8 * (n % 3)) * sum(np.sin(2 * np.pi * (110 + 19 * n) * k * seconds) / k for k in range(1, 9))
              + rng.normal(size=samples) * noise[n % 3]).astype(np.int16)[:samples - 97 * n] for n in range(count)]
+
+
+def batch_of(runner: Pipeline, count: int) -> dict[str, np.ndarray]:
+    """A batch of `waveforms`, of the shortest length."""
+    described = [runner.inputs.describe(waveform) for waveform in waveforms(count)]
+    return runner.inputs.batch(described, runner.inputs.lengths[0])
 
 
 def _classifier(width: int) -> dict[str, np.ndarray]:
