@@ -11,10 +11,11 @@ embedded demo corpus. Clients are threads of this process and take their part of
 that were not 200 by status, and connections that failed by what failed; `lost` counts requests without an answer of
 their own, which must be none. `memory` is what the server holds, looked at every second, without pages of mapped
 files. "growth" is the median of the last quarter minus that of the second one: a server that keeps something of every
-request grows.
+request grows. `cpu_seconds_per_request` is what the server itself computes, whatever else the machine does.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -44,7 +45,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         found = finding.find([str(predict.recordings(arguments, Path(folder)))])
         recordings = [(quote(path.name), path.read_bytes(), soundfile.info(path).duration) for path in found]
     with server(arguments.workdir) as (process, place, ready):
-        held = [rss.now(process)]
+        held, cpu = [rss.now(process)], -cpu_seconds(process)
         start = time.perf_counter()
         clients = [Client(place, recordings, k * len(recordings) // arguments.clients, start + arguments.seconds)
                    for k in range(arguments.clients)]
@@ -53,6 +54,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         while any(client.is_alive() for client in clients):
             time.sleep(min(1.0, arguments.seconds / 20))
             held.append(rss.now(process))
+        cpu += cpu_seconds(process)
         taken = max(client.ended for client in clients) - start
         model = about(place)
     latencies = np.array([seconds for client in clients for seconds in client.latencies])
@@ -64,8 +66,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "sent": sum(client.sent for client in clients), "answered": answered, "errors": dict(errors),
             "lost": sum(client.lost for client in clients), "requests_per_second": answered / taken,
             "times_real_time": sum(client.audio_seconds for client in clients) / taken,
+            "cpu_seconds_per_request": cpu / max(answered, 1),
             "latency_seconds": _percentiles(latencies), "memory": _memory([one["own"] for one in held]),
             "versions": timing.versions("jax", "fastapi", "uvicorn"), "notes": predict.notes(before)}
+
+
+def cpu_seconds(process: int) -> float:
+    """What all threads of a process have computed so far (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _percentiles(seconds: np.ndarray) -> dict[str, float | None]:
@@ -92,7 +101,8 @@ def show(result: dict[str, Any]) -> None:
           f"{result['requests_per_second']:.1f} a second, "
           f"{result['times_real_time']:.0f} times real time; errors {result['errors'] or 0}, lost {result['lost']}")
     if result["answered"]:
-        print(", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in latency.items()))
+        print(", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in latency.items()),
+              f"; {1000 * result['cpu_seconds_per_request']:.0f} ms of CPU each", sep="")
     print(f"memory {memory['before'] / 2**20:.0f} MiB before, {memory['after'] / 2**20:.0f} after, peak "
           f"{memory['peak'] / 2**20:.0f}, {'flat' if memory['flat'] else 'growing'} "
           f"({memory['growth'] / 2**20:+.1f} MiB from the second quarter to the last)")

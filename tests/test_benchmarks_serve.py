@@ -38,6 +38,7 @@ def test_json_contract(tmp_path):
     assert result["times_real_time"] == pytest.approx(0.45 * result["requests_per_second"], rel=0.15)
     latency = result["latency_seconds"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"] < 60
+    assert 0 < result["cpu_seconds_per_request"] < 2 * result["seconds"]
     memory = result["memory"]
     assert min(memory["samples"]) > 50 << 20
     assert (memory["before"], memory["after"]) == (memory["samples"][0], memory["samples"][-1])
@@ -101,6 +102,13 @@ def test_what_grows_is_not_flat():
     assert (flat["flat"], grown["flat"]) == (True, False)
     assert (grown["before"], grown["after"], grown["peak"], grown["growth"]) == (50, 160, 160, 40)
     assert serve._memory([7])["flat"]
+
+
+def test_cpu_of_a_process():
+    before, start = serve.cpu_seconds(os.getpid()), time.process_time()
+    while time.process_time() < start + 0.3:
+        continue
+    assert serve.cpu_seconds(os.getpid()) - before == pytest.approx(time.process_time() - start, abs=0.05)
 
 
 def test_memory_of_other_processes():
