@@ -21,7 +21,7 @@ LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; others are damage, and would f
 END_TOLERANCE = 0.05  # seconds
 LOUDEST = 16.0  # times full scale; float samples beyond it are damaged, or scaled to integers
 _UNKNOWN_LENGTH = 1 << 62  # samples; libsndfile says that there are more where the header does not tell
-_BLOCK = 1 << 18  # samples of every channel that are read at once
+_BLOCK = 1 << 18  # samples that are read at once, of all channels together
 SKIP = ", or leave such files out with on_error=skip"  # at the end of messages; builders know that option
 _CURE = f"mend or remove it{SKIP}"
 
@@ -175,7 +175,8 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
             first, last = _segment(name, start, end, file.frames, file.samplerate)
             file.seek(first)
             wanted = last - first
-            while wanted and len(block := file.read(min(_BLOCK, wanted), dtype="float64", always_2d=True)):
+            most = max(_BLOCK // file.channels, 1)
+            while wanted and len(block := file.read(min(most, wanted), dtype="float64", always_2d=True)):
                 wanted -= len(block)
                 bad += int(np.count_nonzero(~np.isfinite(block)))
                 peak = max(peak, float(np.abs(block).max()))
