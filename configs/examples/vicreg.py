@@ -14,7 +14,7 @@ from sercl_jax.models.pooling import statistics_pool
 def get_config(arg=None):
     config = own.config(__file__, arg)  # corpora, folds, features, training and classifier, as for SERUGCL
     config.network = {"width": 64, "expander": 256}
-    config.views = {"noise": 0.5, "kept": 0.6}  # deviations of a feature; share of the utterance
+    config.views = {"noise": 1.0, "kept": 0.4}  # deviations of a feature; share of the utterance
     config.loss = {"invariance": 25.0, "variance": 25.0, "covariance": 1.0}
     return config.lock()
 
