@@ -17,6 +17,7 @@ import sercl_jax
 from sercl_jax import calibration, checkpoint, classify, resources
 from sercl_jax.errors import UserError
 from sercl_jax.inference import flow, graph, loading
+from sercl_jax.inference.inputs import NodeInputs
 from sercl_jax.inference.model import Model
 from sercl_jax.inference.origin import Origin
 from sercl_jax.inference.recording import Recording
@@ -163,6 +164,18 @@ def test_only_so_many_recordings_are_in_memory(model, paths, monkeypatch):
     next(made)
     assert len(taken) <= 2 * model._runner.batch_size
     assert len(list(made)) == 47
+
+
+@pytest.mark.parametrize(("seconds", "wanted", "expected"), [(5, None, 0), (60, None, 3), (5, 2, 2), (60, 0, 0)])
+def test_worker_processes_are_for_much_audio(monkeypatch, seconds, wanted, expected):
+    monkeypatch.setattr(flow, "WORTH_WORKERS", 30)
+    monkeypatch.setattr(flow.workers, "cpu_count", lambda: 3)
+    settings = flow.Settings(2.0, 0.0, workers=wanted)
+    items = [Recording(str(n), np.ones(16000, np.int16)) for n in range(seconds)]
+    node_inputs = NodeInputs("is10_librosa", 40)
+    count, parts = flow._processes(node_inputs, flow.parts(items, settings, None), wanted)
+    assert count == expected
+    assert [part.name for part in parts] == [item.name for item in items]
 
 
 SCRIPT = """

@@ -4,6 +4,7 @@ A few batches of windows are in memory at a time, however many or long the recor
 """
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -94,30 +95,30 @@ def parts(items: Iterable[Recording | UserError], settings: Settings, longest: i
 def described(inputs: Inputs, stream: Iterable[Part],
               settings: Settings) -> Iterator[tuple[Part, Described | UserError]]:
     """Each window with its arrays: by worker processes, where features take long and there is much to do."""
-    stream = iter(stream)
-    count = workers.cpu_count() if settings.workers is None else settings.workers
-    head: list[Part] = []
-    if inputs.in_workers and count > 1:
-        seconds = 0.0
-        for part in stream:
-            head.append(part)
-            seconds += (part.span.end - part.span.start) / SAMPLE_RATE
-            if seconds >= WORTH_WORKERS or settings.workers is not None:
-                break
-        else:
-            count = 0
-    else:
-        count = 0
-    kept: list[Part] = []  # windows whose arrays are still being made
+    count, stream = _processes(inputs, iter(stream), settings.workers)
+    kept: deque[Part] = deque()  # windows whose arrays are still being made
 
     def waveforms() -> Iterator[np.ndarray | None]:
-        for part in itertools.chain(head, stream):
+        for part in stream:
             kept.append(part)
             yield part.waveform
 
     for made in workers.stream(partial(_describe, inputs), waveforms(), workers=count, description="Features"):
-        part = kept.pop(0)
-        yield part, part.error or _told(made, part)
+        part = kept.popleft()
+        yield part, part.error or (UserError(f"{part.name}: {made}") if isinstance(made, str) else made)
+
+
+def _processes(inputs: Inputs, stream: Iterator[Part], wanted: int | None) -> tuple[int, Iterator[Part]]:
+    """How many processes describe, and the windows again, some of which may be looked at for that."""
+    if wanted is not None or not inputs.in_workers or workers.cpu_count() == 1:
+        return (wanted or 0) if inputs.in_workers else 0, stream
+    head, seconds = [], 0.0
+    for part in stream:
+        head.append(part)
+        seconds += (part.span.end - part.span.start) / SAMPLE_RATE
+        if seconds >= WORTH_WORKERS:
+            return workers.cpu_count(), itertools.chain(head, stream)
+    return 0, iter(head)
 
 
 def _describe(inputs: Inputs, waveform: np.ndarray | None) -> Described | str:
@@ -128,10 +129,6 @@ def _describe(inputs: Inputs, waveform: np.ndarray | None) -> Described | str:
         return inputs.describe(waveform)
     except UserError as error:
         return str(error)
-
-
-def _told(made: Described | str, part: Part) -> Described | UserError:
-    return UserError(f"{part.name}: {made}") if isinstance(made, str) else made
 
 
 def computed(runner: Runner, stream: Iterable[tuple[Part, Described | UserError]],
