@@ -25,7 +25,7 @@ def get_config(arg=None):
     rates = tuple(float(rate) for rate in choice["rates"].split("+"))
     middle = {f"{stage}.rates": (rates[len(rates) // 2],) for stage in ("contrastive", "finetune")}
     grid = {f"{stage}.rates": rates for stage in ("contrastive", "finetune")}
-    for stage in (config.contrastive, config.finetune):
+    for stage in () if "tiny" in rest.split(",") else (config.contrastive, config.finetune):
         stage.epochs, stage.seconds = choice["epochs"], choice["seconds"]
         stage.fall_first, stage.fall_every = -(-choice["epochs"] // 2), max(choice["epochs"] // 5, 1)
     kinds = {
