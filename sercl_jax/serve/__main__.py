@@ -28,7 +28,7 @@ _EXAMPLES = """examples:
 
 The server listens on this computer only unless --host says otherwise. It has no passwords and no encryption: with
 another --host everybody who can reach the computer may use it, and browsers let no page record that came from
-another computer without https. What is sent is kept in memory until it is answered and never stored.
+another computer without https. What is sent is dropped as soon as it is answered.
 The first start compiles for seconds to a minute; later ones find the programs in ~/.cache/sercl_jax ($SERCL_CACHE).
 It needs: pip install 'sercl_jax[serve]'
 """
