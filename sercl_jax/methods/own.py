@@ -6,7 +6,10 @@ The file is a config file that also says what is trained. It offers
     method(config)    a `Method`: three pure functions of the frames of utterances
 
 and is run as `python -m sercl_jax.main --config=FILE[:CHOICES]`; configs/examples/vicreg.py is one. A method that
-`Method` does not fit offers `source(config, bench, store, progress)`, a `sources.Source`, in its place.
+`Method` does not fit offers `source(config, bench, store, progress)`, a `sources.Source`, in its place; it embeds
+untrained where `config.embedding` is UNTRAINED.
+
+A workdir belongs to the text of the file that made it, which its model holds, so that it can embed other recordings.
 """
 
 import sys
