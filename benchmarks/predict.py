@@ -10,7 +10,8 @@ embedded demo corpus, written as WAV files. All of them lie on the disk, and eve
 process of its own: "empty" with an empty cache of compiled programs, "warm" with what that call left.
 `command_seconds` is that of the whole command on all recordings, with a warm cache. `seconds` is a pass over all
 recordings in one process, after a pass that compiled everything; `files_per_second` and `times_real_time` belong to
-it. Medians and quartiles over repeats.
+it, and `cpu_seconds` is what it takes of all CPUs, which says more on a machine that others use too. Medians and
+quartiles over repeats.
 """
 
 import argparse
@@ -108,18 +109,19 @@ def _passes(arguments: argparse.Namespace, paths: Sequence[Path], cache: Path) -
 
     parallel.enable_compilation_cache(cache / "compiled")  # where the command looks for it
     model = sercl_jax.load(arguments.workdir)
-    taken = []
+    taken, computed = [], []
     for _ in range(1 + arguments.repeats):  # the first one compiles
-        start = time.perf_counter()
+        start, before = time.perf_counter(), os.times()
         for _, outcome in predictions(model, paths):
             if isinstance(outcome, UserError):
                 raise outcome
             answers.plain(outcome)
         taken.append(time.perf_counter() - start)
+        computed.append(sum(os.times()[:4]) - sum(before[:4]))
     device = jax.devices()[0]
     return {"model": {name: getattr(model.card, name) for name in ("method", "kind", "corpus")},
             "device": {"platform": device.platform, "kind": device.device_kind}, "first_pass_seconds": taken[0],
-            "taken": np.array(taken[1:])}
+            "cpu_seconds": timing.summary(np.array(computed[1:])), "taken": np.array(taken[1:])}
 
 
 def notes(machine: dict[str, Any]) -> list[str]:
@@ -140,8 +142,8 @@ def show(result: dict[str, Any]) -> None:
           f"{result['command_seconds']['median']:.2f} s")
     low, high = result["times_real_time"]["quartiles"]
     print(f"once running: {result['files_per_second']['median']:.1f} recordings a second, "
-          f"{result['times_real_time']['median']:.1f} times real time (quartiles {low:.1f}, {high:.1f}); peak memory "
-          f"{result['memory']['peak'] / 2**20:.0f} MiB")
+          f"{result['times_real_time']['median']:.1f} times real time (quartiles {low:.1f}, {high:.1f}), "
+          f"{result['cpu_seconds']['median']:.1f} s of CPUs; peak memory {result['memory']['peak'] / 2**20:.0f} MiB")
     for line in result["notes"]:
         print(f"note: {line}", file=sys.stderr)
 

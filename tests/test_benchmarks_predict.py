@@ -45,6 +45,7 @@ def test_json_contract(workdir, tmp_path):
     assert result["files_per_second"]["median"] == pytest.approx(9 / result["seconds"]["median"])
     assert result["command_seconds"]["median"] > result["seconds"]["median"]
     assert min(found["min"] for found in result["start_seconds"].values()) > 0
+    assert 0 < result["cpu_seconds"]["min"] < 60
     assert result["memory"]["peak"] > 50 << 20
     assert f"{result['times_real_time']['median']:.1f} times real time" in done.stdout
     page = summary.markdown([result]).splitlines()
