@@ -29,7 +29,8 @@ EPILOG = """What the folder holds:
 
 From Python: sercl_jax.load("my-model").predict("call.wav"). A bundle is refused if a file of it is missing, truncated
 or altered. Opening one runs nothing but its programs, and these only compute: no Python code, no pickle; a program
-that calls anything else is refused. Open only what comes from people whom you trust, all the same.
+that calls anything else is refused. Open only what comes from people whom you trust, all the same. JAX promises to
+read programs for at least half a year after they were made: keep the workdir, to export it again.
 
 Exit status: 0 it is written, 2 it is not, and nothing is left behind.
 """

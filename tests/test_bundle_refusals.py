@@ -109,6 +109,9 @@ def test_links_are_refused(copy, name):
     (lambda s: s.update(batch_size="many"), "facts cannot be read"),
     (lambda s: s["programs"].pop("frames"), "not those of its card"),
     (lambda s: s["programs"].update(results={"7": s["programs"]["results"][str(LENGTH)]}), "not those of its card"),
+    (lambda s: s["card"]["labels"].append("calm"), "not those of its card"),
+    (lambda s: s["card"].update(labels=[1, 2, 3]), "not those of its card"),
+    (lambda s: s["card"].update(seconds="2"), "facts cannot be read"),
     (lambda s: s["files"].pop("weights.safetensors"), "not those of its card"),
     (lambda s: s["files"].update({"config.json": "no"}), "no checksum of config.json"),
     (lambda s: s.update(files=[]), "lists no files"),
@@ -171,8 +174,9 @@ def test_a_program_that_calls_something_is_never_run(copy):
     def calls(weights, batch):
         loud = jax.ffi.ffi_call(name, jax.ShapeDtypeStruct((1,), jnp.float32), has_side_effect=True)(
             batch["samples"].astype(jnp.float32)[:1])
-        return {PROBABILITY: loud + sum(jnp.sum(x) for x in weights.values())}
+        return {name: values + loud[0] for name, values in whole(weights, batch).items()}
 
+    whole = export.deserialize(bytearray(program_of(copy).read_bytes())).call
     replace_program(copy, other_program(calls, copy, disabled_checks=[export.DisabledSafetyCheck.custom_call(name)]))
     with pytest.raises(UserError, match=f"more than compute on its arguments.*{name}"):
         said(copy)
@@ -186,9 +190,15 @@ def test_weights_that_the_program_does_not_take_are_refused(copy):
         said(copy)
 
 
+def test_a_program_that_gives_other_arrays_is_refused(copy):
+    replace_program(copy, other_program(lambda weights, batch: {PROBABILITY: batch["samples"]}, copy))
+    with pytest.raises(UserError, match="gives other arrays"):
+        said(copy)
+
+
 def test_a_program_for_another_platform_is_refused(copy):
-    elsewhere = other_program(lambda weights, batch: {PROBABILITY: batch["samples"]}, copy, ("cuda", "tpu"))
-    replace_program(copy, elsewhere)
+    whole = export.deserialize(bytearray(program_of(copy).read_bytes())).call
+    replace_program(copy, other_program(lambda *given: whole(*given), copy, ("cuda", "tpu")))
     with pytest.raises(UserError, match="exported for cuda, tpu, and this machine computes on cpu"):
         said(copy)
 

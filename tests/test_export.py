@@ -236,6 +236,6 @@ def test_models_that_are_no_pure_functions_of_any_batch_are_told(tmp_path):
 def test_programs_do_not_depend_on_the_number_of_windows_being_known():
     program, results = programs.lower(lambda weights, batch: {"y": batch["x"].reshape(-1, 2) * weights["w"]},
                                       {"w": np.ones((1, 2), np.float32)}, {"x": (("b", 6), "float32")}, ("cpu",))
-    assert results == {"y": (("b", 2), "float32")}
-    read = programs.read(program, "here", {"w": np.ones((1, 2), np.float32)}, {"x": (("b", 6), "float32")})
+    assert results == {"y": (("3*b", 2), "float32")}
+    read = programs.read(program, "here", {"w": np.ones((1, 2), np.float32)}, {"x": (("b", 6), "float32")}, results)
     assert read.call({"w": np.full((1, 2), 3, np.float32)}, {"x": np.ones((5, 6), np.float32)})["y"].shape == (15, 2)

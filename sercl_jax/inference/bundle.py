@@ -26,7 +26,7 @@ from sercl_jax.errors import UserError
 from sercl_jax.inference import inputs as kinds_of_inputs
 from sercl_jax.inference import programs
 from sercl_jax.inference.card import KINDS, Card
-from sercl_jax.inference.pipeline import FRAMES, Pipeline
+from sercl_jax.inference.pipeline import FRAMES, PROBABILITY, RATING, Pipeline
 from sercl_jax.types import Batch, Variables
 
 SHEET, WEIGHTS, PROGRAMS = "bundle.json", "weights.safetensors", "programs"
@@ -58,7 +58,9 @@ def open_bundle(path: Path) -> Pipeline:
         stored = {kind: {int(length): _Program(path, facts, sheet["files"]) for length, facts in of_kind.items()}
                   for kind, of_kind in sheet["programs"].items()}
         fits = (set(stored) == ({RESULTS, FRAMES} if card.frames else {RESULTS}) and card.kind in KINDS
-                and batch_size > 0 and WEIGHTS in sheet["files"]
+                and batch_size > 0 and card.seconds > 0 and WEIGHTS in sheet["files"]
+                and all(isinstance(label, str) for label in card.labels)
+                and all(program.tells(len(card.labels)) for program in stored[RESULTS].values())
                 and all(set(of_kind) == set(inputs.lengths) for of_kind in stored.values()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"its facts cannot be read: {type(error).__name__} {error}") from error
@@ -77,20 +79,26 @@ class _Program:
 
     def __init__(self, folder: Path, facts: Mapping[str, Any], checked: Mapping[str, Any]):
         self.path, self.sum = folder / facts["file"], checked[facts["file"]][_SUM]
-        self.inputs: programs.Shapes = {name: (tuple(one["shape"]), str(one["dtype"]))
-                                        for name, one in facts["inputs"].items()}
+        self.inputs, self.results = (_shapes(facts[name]) for name in ("inputs", "outputs"))
 
     def takes(self, batch: Batch) -> bool:
         return ({name: (tuple(shape[1:]), dtype) for name, (shape, dtype) in self.inputs.items()}
                 == {name: (tuple(x.shape[1:]), x.dtype.name) for name, x in batch.items()})
 
+    def tells(self, labels: int) -> bool:
+        return all(self.results[name][0][1:] == (labels,) for name in (PROBABILITY, RATING) if name in self.results)
+
     def __call__(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         content = _read(self.path)
         if hashlib.sha256(content).hexdigest() != self.sum:
             raise UserError(f"{self.path}: was altered since the bundle was opened; {_AGAIN}.")
-        program = programs.read(content, str(self.path), variables, self.inputs)
+        program = programs.read(content, str(self.path), variables, self.inputs, self.results)
         made: dict[str, jax.Array] = program.call(dict(variables), dict(batch))
         return made
+
+
+def _shapes(facts: Mapping[str, Any]) -> programs.Shapes:
+    return {name: (tuple(one["shape"]), str(one["dtype"])) for name, one in facts.items()}
 
 
 def _apply(stored: Mapping[int, _Program], variables: Variables, batch: Batch) -> dict[str, jax.Array]:

@@ -57,9 +57,12 @@ def lower(function: Function, weights: Mapping[str, np.ndarray], inputs: Shapes,
         raise UserError(f"the model cannot be exported: {_first_line(error)}. Its functions must be pure JAX whose "
                         "shapes follow from the batch's, without callbacks.") from error
     check(made, "the model cannot be exported")
-    results = jax.tree.unflatten(made.out_tree, made.out_avals)
-    return program, {name: (tuple(BATCH if not isinstance(size, int) else size for size in aval.shape),
-                            aval.dtype.name) for name, aval in results.items()}
+    return program, _shapes(jax.tree.unflatten(made.out_tree, made.out_avals))
+
+
+def _shapes(avals: Mapping[str, Any]) -> Shapes:
+    return {name: (tuple(size if isinstance(size, int) else str(size) for size in aval.shape), aval.dtype.name)
+            for name, aval in avals.items()}
 
 
 @contextlib.contextmanager
@@ -74,13 +77,14 @@ def _no_places() -> Iterator[None]:
         jax.config.update(name, before)
 
 
-def read(program: bytes, where: str, weights: Mapping[str, Any], inputs: Shapes) -> export.Exported:
+def read(program: bytes, where: str, weights: Mapping[str, Any], inputs: Shapes, results: Shapes) -> export.Exported:
     """A stored program, checked.
 
     Args:
       program: what `lower` made.
       where: its file, for messages.
       weights, inputs: what it must take.
+      results: what it must give.
 
     Raises:
       UserError: it is no program, is for other arrays or platforms, or may not be run.
@@ -88,16 +92,16 @@ def read(program: bytes, where: str, weights: Mapping[str, Any], inputs: Shapes)
     try:
         found = export.deserialize(bytearray(program))
         known = found.platforms
-        taken = jax.tree.unflatten(found.in_tree, found.in_avals)
-        (given, batch), named = taken
+        (given, batch), named = jax.tree.unflatten(found.in_tree, found.in_avals)
         shapes = {name: (tuple(aval.shape), aval.dtype.name) for name, aval in given.items()}
-        sizes = {name: (tuple(aval.shape[1:]), aval.dtype.name) for name, aval in batch.items()}
+        made = jax.tree.unflatten(found.out_tree, found.out_avals)
+        fits = (shapes == {name: (tuple(array.shape), array.dtype.name) for name, array in weights.items()}
+                and not named and (_shapes(batch), _shapes(made)) == (dict(inputs), dict(results)))
     except Exception as error:  # whatever its parsers make of bytes that are none
         raise UserError(f"{where}: jax {jax.__version__} cannot read the program ({_first_line(error)}); take "
                         "another copy of the bundle, or export it again.") from error
-    if (shapes != {name: (tuple(array.shape), array.dtype.name) for name, array in weights.items()} or named
-            or sizes != {name: (tuple(shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}):
-        raise UserError(f"{where}: the program takes other arrays than the bundle holds; export it again.")
+    if not fits:
+        raise UserError(f"{where}: the program takes or gives other arrays than the bundle says; export it again.")
     here = export.default_export_platform()
     if here not in known:
         raise UserError(f"{where}: the bundle was exported for {', '.join(known)}, and this machine computes on "
