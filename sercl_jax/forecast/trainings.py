@@ -170,28 +170,31 @@ def _adaptation(config: ConfigDict, procedure: Adaptation) -> Iterator[Training]
     counts = [[encoder.frames(u.num_samples) for u in corpus.utterances] for corpus in ground.corpora]
     first, last = (Mixture([stand_in(count, x.shape[-1], encoder.hop) for count in counts])
                    for x in (features, layers[-1]))
-    for number, (seed, rows) in enumerate(_fits(config, procedure)):
+    keys = [corpus.key for corpus in ground.corpora]
+    for seed, rate, rows in _fits(config, procedure):
+        learned = {keys[c]: some.tolist() for c, some in enumerate(rows)}
+        own = {keys[c]: rows[c].tolist() for c in ground.classifies}
         for stage in _arm(config, procedure, encoder, start, first, last, rows, seed):
             # A first stage on all corpora serves every target.
-            own = [config.target, config.learn_from, number if stage.name == "classifier" else ""]
+            read = [own] if config.arm in ("ft", "frozen") else [learned]
+            read += [own, config.target] if stage.name == "classifier" else []
             yield Training(f"{stage.name} ({config.arm})", _key(
-                stage.name, config.arm, repr(procedure.recipe), repr(encoder.facts()), stage.steps, seed, number,
-                own if config.arm == "ft" or stage.name == "classifier" else config.learn_from,
-                [corpus.key for corpus in ground.corpora], [one.tolist() for one in rows]), stage)
+                stage.name, config.arm, repr(procedure.recipe), repr(encoder.facts()), seed, rate, read), stage)
 
 
-def _fits(config: ConfigDict, procedure: Adaptation) -> Iterator[tuple[int, Sequence[np.ndarray]]]:
-    """Seed and utterances of each corpus, for every fit: to choose a learning rate, of the folds, of what is kept."""
+def _fits(config: ConfigDict, procedure: Adaptation) -> Iterator[tuple[int, str, Sequence[np.ndarray]]]:
+    """Seed, learning rate and utterances of each corpus, for every fit; the rates are chosen by the first ones."""
     ground, rates = procedure.ground, procedure.rates
     for seed in procedure.seeds:
         for fold_seed, rounds in ground.rounds.items():
             for fold in rounds:
-                for _ in rates if len(rates) > 1 else ():
-                    yield seed, [parts.inner(corpus.utterances, rows, ground.protocol, fold_seed)[0] if len(rows) else
-                                 rows for corpus, rows in zip(ground.corpora, fold.train, strict=True)]
-                yield seed, fold.train
+                for rate in rates if len(rates) > 1 else ():
+                    yield seed, str(rate), [
+                        parts.inner(corpus.utterances, rows, ground.protocol, fold_seed)[0] if len(rows) else rows
+                        for corpus, rows in zip(ground.corpora, fold.train, strict=True)]
+                yield seed, "chosen", fold.train
     if config.final_model:
-        yield procedure.seeds[0], ground.everything
+        yield procedure.seeds[0], "chosen", ground.everything
 
 
 def _encoder(config: ConfigDict) -> tuple[encoders.Encoder, Any]:
