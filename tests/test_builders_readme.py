@@ -32,8 +32,8 @@ def checkout(tmp_path_factory) -> Path:
         (folder / name).write_text(content, encoding="utf-8")
     (folder / "data_builders" / "mine" / "__init__.py").touch()
     write_tree(folder, re.findall(r"^(audio/\w+[.]wav),", PAGE, re.MULTILINE))
-    write_tree(folder / "recordings", [f"{speaker}/{emotion} {take}.wav" for speaker, takes in (("anna", "12"), ("ben", "34"))
-                                       for emotion in ("angry", "sad") for take in takes])
+    write_tree(folder / "recordings", [f"{speaker}/{emotion} {take}.wav" for emotion in ("angry", "sad")
+                                       for speaker, take in zip(["anna", "anna", "ben", "ben"], "1234", strict=True)])
     write_zip(folder / "mine.zip", [f"mine/{speaker}_{emotion}_{sentence}.wav" for speaker in ("f1", "m1")
                                     for emotion in ("ang", "neu") for sentence in "123"])
     return folder
