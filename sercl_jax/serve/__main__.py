@@ -1,7 +1,9 @@
 """The command line: `python -m sercl_jax.serve --workdir=RUN`."""
 
 import argparse
+import ctypes
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -13,6 +15,8 @@ from typing import Any, NoReturn
 from sercl_jax import resources
 from sercl_jax.errors import UserError
 from sercl_jax.serve.limits import Limits
+
+_ARENA_MAX = -8  # of glibc's malloc.h
 
 _HELP = """A page and a JSON endpoint for a trained model.
 
@@ -94,6 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"serve needs {' and '.join(missing)}: pip install 'sercl_jax[serve]'")
     limits = Limits(arguments.max_mb, arguments.max_seconds, arguments.concurrency, arguments.timeout)
     started = time.monotonic()
+    _share_memory()
     with listen(arguments.host, arguments.port) as place:
         import uvicorn
 
@@ -120,6 +125,15 @@ def run(arguments: argparse.Namespace) -> None:
 
         Server(uvicorn.Config(application, log_level="warning", access_log=False, server_header=False, ws="none",
                               lifespan="on", timeout_graceful_shutdown=10)).run([place])
+
+
+def _share_memory() -> None:
+    """Lets threads share two of glibc's pools of memory; elsewhere does nothing.
+
+    Each thread has a pool of its own otherwise, which keeps what it frees: the server grew by 70 MiB in a minute.
+    """
+    if sys.platform == "linux" and "CS_GNU_LIBC_VERSION" in os.confstr_names:
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
 def _interrupt(*_: Any) -> NoReturn:
