@@ -1,4 +1,6 @@
-"""The commands of the README, and how each is tried out. A new command needs a line here, or a mark in the README:
+"""The commands of the README and of the pages of results, and how each is tried out.
+
+A new command needs a line here, or a mark in the page:
 
     python -m sercl_jax.main --config=... --workdir=...  # needs EMO-DB
 
@@ -12,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "benchmarks/RESULTS.md", "benchmarks/SPEED.md")
+README = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 PROGRAMS = ("python", "make", "pip", "tfds", "sercl", "srun", "gcloud", "git", "curl", "cd")
 MARK = re.compile(r"#\s*(needs \S.*)$")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -54,9 +57,15 @@ ELSEWHERE = {
     "python -m sercl_jax.serve": "tests/test_serve_process.py::test_it_serves_until_it_is_told_to_stop",
     "python -m benchmarks.build": "tests/test_benchmarks_build.py::test_json_contract",
     "python -m benchmarks.cpc": "tests/test_benchmarks_cpc.py::test_cpc_json_contract_without_torch",
+    "python -m benchmarks.dispatch": "tests/test_scaling.py::test_dispatch",
+    "python -m benchmarks.grid_figure":
+        "tests/test_benchmarks_grid.py::test_every_row_of_every_cell_is_in_the_csv_and_the_figure_is_drawn",
     "python -m benchmarks.input": "tests/test_benchmarks_cpc.py::test_input_json_contract",
     "python -m benchmarks.manifest": "tests/test_million.py::",
+    "python -m benchmarks.memory":
+        "tests/test_benchmarks_tables.py::test_memory_of_a_step_is_what_its_arrays_and_products_take",
     "python -m benchmarks.predict": "tests/test_benchmarks_predict.py::test_json_contract",
+    "python -m benchmarks.scaling": "tests/test_scaling.py::test_scaling",
     "python -m benchmarks.serugcl": "tests/test_benchmarks.py::test_serugcl_writes_every_figure_without_torch",
     "python -m benchmarks.serve": "tests/test_benchmarks_serve.py::test_json_contract",
     "python -m benchmarks.supcon": "tests/test_benchmarks_supcon.py::test_json_contract_without_torch",
