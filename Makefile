@@ -42,6 +42,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.supcon --peer torch --json $(BENCHDIR)/supcon.json --profile $(BENCHDIR)/profile/supcon
 	$(BIN)/python -m benchmarks.input --json $(BENCHDIR)/input.json
 	$(BIN)/python -m benchmarks.memory --json $(BENCHDIR)/memory.json
+	$(BIN)/python -m benchmarks.dispatch --json $(BENCHDIR)/dispatch.json
+	$(BIN)/python -m benchmarks.scaling --json $(BENCHDIR)/scaling.json
 	$(BIN)/python -m benchmarks.features --json $(BENCHDIR)/features.json
 	$(BIN)/python -m benchmarks.build --json $(BENCHDIR)/build.json
 	$(BIN)/python -m benchmarks.summary $(BENCHDIR) --markdown $(BENCHDIR)/summary.md --plot $(BENCHDIR)/roofline.png

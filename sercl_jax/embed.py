@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sercl_jax import embed_formats, workers
+from sercl_jax import commands, embed_formats, workers
 from sercl_jax.errors import UserError
 from sercl_jax.inference.recording import Recording
 from sercl_jax.types import SAMPLE_RATE
@@ -131,17 +131,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns 0, 1 if some recordings could not be used, 2 if nothing could be done."""
     arguments = _parser().parse_args(argv)
-    try:
-        failed = run(arguments.workdir or arguments.bundle, arguments.paths, arguments.out, level=arguments.level,
-                     form=arguments.format, seed=arguments.seed, window=arguments.window, overlap=arguments.overlap,
-                     together=arguments.together, device=arguments.device)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped; nothing was written.", file=sys.stderr)
-        return 130
-    return 1 if failed else 0
+    return commands.status(lambda: min(run(
+        arguments.workdir or arguments.bundle, arguments.paths, arguments.out, level=arguments.level,
+        form=arguments.format, seed=arguments.seed, window=arguments.window, overlap=arguments.overlap,
+        together=arguments.together, device=arguments.device), 1), "Stopped; nothing was written.")
 
 
 if __name__ == "__main__":

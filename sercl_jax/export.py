@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sercl_jax import commands
 from sercl_jax.errors import UserError
 
 DESCRIPTION = """Makes a bundle of a finished run: a folder that predicts without the code that trained it.
@@ -40,20 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns 0, or 2 if nothing was written."""
     arguments = _parser().parse_args(argv)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # programs are only lowered: no accelerator need be waited for
-    try:
-        export(arguments.workdir, arguments.out, seed=arguments.seed, platforms=arguments.platforms.split(","),
-               frames=arguments.frames, huggingface=arguments.huggingface, progress=True)
-        from sercl_jax.inference import packing
+    return commands.status(lambda: _run(arguments), "Stopped; nothing was written.")
 
-        print(packing.told(arguments.out))
-        print(f"Try it:  python -m sercl_jax.predict --bundle={arguments.out} RECORDING")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped; nothing was written.", file=sys.stderr)
-        return 130
-    return 0
+
+def _run(arguments: argparse.Namespace) -> None:
+    export(arguments.workdir, arguments.out, seed=arguments.seed, platforms=arguments.platforms.split(","),
+           frames=arguments.frames, huggingface=arguments.huggingface, progress=True)
+    from sercl_jax.inference import packing
+
+    print(packing.told(arguments.out))
+    print(f"Try it:  python -m sercl_jax.predict --bundle={arguments.out} RECORDING")
 
 
 def export(workdir: str | Path, out: str | Path, *, seed: int = 0, platforms: Sequence[str] = ("cpu", "cuda", "tpu"),

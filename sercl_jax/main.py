@@ -11,9 +11,9 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from sercl_jax import commands, knobs, resources
 from sercl_jax import config as config_lib
 from sercl_jax import help as help_lib
-from sercl_jax import knobs, resources
 from sercl_jax.errors import UserError
 
 _FLAGS = flags.FlagValues()
@@ -107,32 +107,28 @@ def _number(flag: str) -> int | None:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status: 0, or 2 when something is the user's to mend."""
-    try:
-        config, workdir = parse(argv)
-        if _FLAGS.help is not None:
-            print(help_text())
-            return 0
-        if _FLAGS.dry_run != "no":
-            from sercl_jax import dry_run
+    return commands.status(lambda: _run(argv), "Stopped; the same command with the same --workdir resumes.")
 
-            found = dry_run.plan(config)
-            print(dry_run.text(found) if _FLAGS.dry_run == "text" else json.dumps(found, indent=2))
-            return 0
-        # JAX is imported only now, so that --help and mistakes are answered at once.
-        _join_others()
-        from sercl_jax import experiment, sweep
 
-        if "rows" in config:
-            sweep.run(config, workdir)
-        else:
-            experiment.run(config, workdir)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped; the same command with the same --workdir resumes.", file=sys.stderr)
-        return 130
-    return 0
+def _run(argv: Sequence[str]) -> None:
+    config, workdir = parse(argv)
+    if _FLAGS.help is not None:
+        print(help_text())
+        return
+    if _FLAGS.dry_run != "no":
+        from sercl_jax import dry_run
+
+        found = dry_run.plan(config)
+        print(dry_run.text(found) if _FLAGS.dry_run == "text" else json.dumps(found, indent=2))
+        return
+    # JAX is imported only now, so that --help and mistakes are answered at once.
+    _join_others()
+    from sercl_jax import experiment, sweep
+
+    if "rows" in config:
+        sweep.run(config, workdir)
+    else:
+        experiment.run(config, workdir)
 
 
 def use_huge_pages() -> None:
@@ -150,12 +146,7 @@ def use_huge_pages() -> None:
 def run() -> None:
     """Entry point of the `sercl` command."""
     use_huge_pages()
-    try:
-        status = main(sys.argv)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as in `... --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+    status = commands.flushed(lambda: main(sys.argv))
     if "sercl_jax.parallel" in sys.modules:
         sys.modules["sercl_jax.parallel"].leave(status)
     sys.exit(status)

@@ -4,11 +4,11 @@ Nothing here imports JAX until there is something to compute, so that --help and
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sercl_jax import commands
 from sercl_jax.errors import UserError
 
 DESCRIPTION = """Tells the emotions of recordings by a trained model.
@@ -42,14 +42,7 @@ _MOST_OVERLAP = 0.9
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns 0, 1 if some recordings could not be used, 2 if nothing could be done."""
     arguments = _parser().parse_args(argv)
-    try:
-        return _run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
+    return commands.status(lambda: _run(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,18 +87,5 @@ def _run(arguments: argparse.Namespace) -> int:
     return session.run(arguments, paths)
 
 
-def run() -> None:
-    """Entry point of the command."""
-    try:
-        status = main()
-        sys.stdout.flush()
-    except OSError as error:
-        # A reader that has seen enough, as in `... | head`, or a full disk, of which `main` has told: what could not
-        # be written must not be tried again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1 if isinstance(error, BrokenPipeError) else 2
-    sys.exit(status)
-
-
 if __name__ == "__main__":
-    run()
+    sys.exit(commands.flushed(main))

@@ -1,6 +1,7 @@
-"""Where the folders beside the package are: at the top of a checkout, inside the package once installed."""
+"""Where things are: the folders beside the package, in a checkout or inside it once installed; the cache."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 from sercl_jax.errors import UserError
@@ -34,6 +35,11 @@ def config_file(argument: str) -> str:
         known = [f"configs/{p.relative_to(folder('configs')).as_posix()}" for p in folder("configs").rglob("*.py")]
         raise UserError(f"--config={name}: there is no such file. Known: {', '.join(sorted(known))}.")
     return f"{path}{colon}{choices}"
+
+
+def cache(folder: str | Path | None = None) -> Path:
+    """Where records, features and compiled programs lie: the folder given, $SERCL_CACHE, or the user's cache."""
+    return Path(folder or os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser().absolute()
 
 
 def installed(module: str) -> bool:

@@ -1,6 +1,5 @@
 """What experiments share: corpora, features and nodes, each loaded or made once."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from sercl_jax import corpora, features, files, functionals, nodes, workers
+from sercl_jax import corpora, features, files, functionals, nodes, resources, workers
 from sercl_jax.corpora import joined
 from sercl_jax.errors import UserError
 from sercl_jax.types import Frames
@@ -25,7 +24,7 @@ def cache_directory(config: ConfigDict) -> Path:
 
 def cache_of(data: ConfigDict) -> Path:
     """The same for a section like `config.data`."""
-    return Path(data.cache_dir or os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser().resolve()
+    return resources.cache(data.cache_dir).resolve()
 
 
 class Workbench:

@@ -1,12 +1,11 @@
 """The command line: `python -m sercl_jax.corpora check|list`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sercl_jax import files
+from sercl_jax import commands, files, resources
 from sercl_jax.corpora import registry
 from sercl_jax.errors import UserError
 
@@ -44,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m sercl_jax.corpora", description=DESCRIPTION, formatter_class=raw)
-    commands = parser.add_subparsers(required=True, metavar="check|list")
-    command = commands.add_parser("list", help="the corpora, and what each needs", formatter_class=raw,
+    both = parser.add_subparsers(required=True, metavar="check|list")
+    command = both.add_parser("list", help="the corpora, and what each needs", formatter_class=raw,
                                   description="The corpora, and what each needs.")
     command.set_defaults(run=_list)
-    command = commands.add_parser("check", help="examine a corpus as it was distributed", description=CHECK,
+    command = both.add_parser("check", help="examine a corpus as it was distributed", description=CHECK,
                                   formatter_class=raw)
     command.set_defaults(run=_check)
     add = command.add_argument
@@ -86,9 +85,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
     if arguments.workers is not None and arguments.workers < 0:
         raise UserError(f"--workers={arguments.workers}: is negative; give the number of processes.")
-    cache = arguments.cache_dir or Path(os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax")
     survey = check.survey(
-        arguments.corpus, cache_dir=cache.expanduser().absolute(), manual_dir=_path(arguments.manual_dir),
+        arguments.corpus, cache_dir=resources.cache(arguments.cache_dir), manual_dir=_path(arguments.manual_dir),
         manifest=_path(arguments.manifest), allow_outside=arguments.allow_outside, subset=arguments.subset,
         pattern=arguments.pattern, download=not arguments.no_download, workers=arguments.workers)
     if arguments.json:
@@ -106,16 +104,5 @@ def _path(path: Path | None) -> Path | None:
     return path and path.expanduser()
 
 
-def run() -> None:
-    """Entry point of the command."""
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as in `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
-
-
 if __name__ == "__main__":
-    run()
+    sys.exit(commands.flushed(main))

@@ -1,10 +1,9 @@
 """From a folder to a `Model`: a finished workdir, or an exported bundle."""
 
 import importlib
-import os
 from pathlib import Path
 
-from sercl_jax import parallel
+from sercl_jax import parallel, resources
 from sercl_jax.inference.model import Model
 from sercl_jax.inference.pipeline import Pipeline
 
@@ -29,8 +28,7 @@ def load(path: str | Path, *, seed: int = 0) -> Model:
       UserError: it is neither, or damaged.
     """
     path = Path(path).expanduser()
-    cache = Path(os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser()
-    parallel.enable_compilation_cache(cache / "compiled", least_seconds=0)
+    parallel.enable_compilation_cache(resources.cache() / "compiled", least_seconds=0)
     if (path / BUNDLE).is_file():
         bundle = importlib.import_module("sercl_jax.inference.bundle")
         return Model(bundle.open_bundle(path))

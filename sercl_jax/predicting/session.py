@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import jax
 from tqdm import tqdm
 
 import sercl_jax
-from sercl_jax import files, parallel
+from sercl_jax import files
 from sercl_jax.errors import UserError
 from sercl_jax.inference import card
 from sercl_jax.inference.card import Card
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
 
 
 def use(device: str | None) -> None:
-    """Computes on "cpu", "gpu" or "tpu", and keeps compiled programs for the next call in the user's cache.
+    """Computes on "cpu", "gpu" or "tpu".
 
     Raises:
       UserError: there is no such device.
@@ -78,8 +77,6 @@ def use(device: str | None) -> None:
         except RuntimeError as error:
             raise UserError(f"--device={device}: JAX finds none here ({str(error).splitlines()[0]}); install the "
                             f"extra {'cuda' if device == 'gpu' else 'tpu'}, or leave it out.") from error
-    cache = Path(os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax").expanduser().resolve()
-    parallel.enable_compilation_cache(cache / "compiled")
 
 
 def about(model: Card) -> str:

@@ -2,13 +2,12 @@
 
 import argparse
 import datetime
-import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sercl_jax import report
+from sercl_jax import commands, report
 from sercl_jax.errors import UserError
 
 DESCRIPTION = """Writes the report of a finished run, or puts several runs side by side.
@@ -42,15 +41,7 @@ Exit status: 0, or 2 when something is yours to mend.
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, or 2 when something is the user's to mend."""
     arguments = _parser().parse_args(argv)
-    try:
-        print(_write(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    return 0
+    return commands.status(lambda: print(_write(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,10 +104,4 @@ def names_of(places: Sequence[Path], given: str | None) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as in `... --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
+    sys.exit(commands.flushed(main))

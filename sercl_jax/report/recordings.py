@@ -7,13 +7,13 @@ that the run wrote down, or by the ids and speakers of everything that was teste
 import base64
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
+from sercl_jax import resources
 from sercl_jax.corpora import AnyCorpus, choice, index, joined, reader, registry
 from sercl_jax.errors import UserError
 from sercl_jax.types import SAMPLE_RATE
@@ -94,8 +94,7 @@ def _keys(workdir: Path) -> dict[str, str]:
 
 def _open(section: Mapping[str, Any], key: str | None, cache_dir: Path | None) -> reader.Corpus:
     name = section["corpus"]
-    usual = section.get("cache_dir") or os.environ.get("SERCL_CACHE") or "~/.cache/sercl_jax"
-    records = (cache_dir or Path(usual)).expanduser().absolute() / "records" / name
+    records = resources.cache(cache_dir or section.get("cache_dir")) / "records" / name
     found = []
     # The newest first: of a manifest that was edited often there are many.
     for path in sorted(records.glob(f"**/{index.FILE}"), key=lambda path: (-path.stat().st_mtime_ns, path)):

@@ -1,12 +1,11 @@
 """The command line: `python -m sercl_jax.splits --config=configs/serugcl.py:corpus=emodb,protocol=loso`."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sercl_jax import files
+from sercl_jax import commands, files
 from sercl_jax import main as main_program
 from sercl_jax.errors import UserError
 
@@ -48,28 +47,25 @@ What to look at, in each fold:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status: 0, or 2 when something is the user's to mend."""
-    try:
-        if {"--help", "-h", "-help"} & set(argv[1:]):
-            print(HELP.rstrip("\n"))
-            return 0
-        rest, target = _json_flag(argv)
-        config, _ = main_program.parse(rest)
-        from sercl_jax.splits import planned, printing
-        from sercl_jax.workbench import Workbench
+    return commands.status(lambda: _run(argv))
 
-        found: list[planned.Plan] = []
-        for plan in planned.plans(config, Workbench()):
-            print(("\n\n" if found else "") + printing.text(plan), flush=True)
-            found.append(plan)
-        if target is not None:
-            files.write_json(target, {"plans": [dataclasses.asdict(plan) for plan in found]})
-            print(f"\nWritten to {target}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+def _run(argv: Sequence[str]) -> None:
+    if {"--help", "-h", "-help"} & set(argv[1:]):
+        print(HELP.rstrip("\n"))
+        return
+    rest, target = _json_flag(argv)
+    config, _ = main_program.parse(rest)
+    from sercl_jax.splits import planned, printing
+    from sercl_jax.workbench import Workbench
+
+    found: list[planned.Plan] = []
+    for plan in planned.plans(config, Workbench()):
+        print(("\n\n" if found else "") + printing.text(plan), flush=True)
+        found.append(plan)
+    if target is not None:
+        files.write_json(target, {"plans": [dataclasses.asdict(plan) for plan in found]})
+        print(f"\nWritten to {target}")
 
 
 def _json_flag(argv: Sequence[str]) -> tuple[list[str], Path | None]:
@@ -88,10 +84,4 @@ def _json_flag(argv: Sequence[str]) -> tuple[list[str], Path | None]:
 
 
 if __name__ == "__main__":
-    try:
-        status = main(sys.argv)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as in `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
+    sys.exit(commands.flushed(lambda: main(sys.argv)))
