@@ -12,9 +12,8 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from sercl_jax import files
+from sercl_jax import commands, files
 from sercl_jax.errors import UserError
 
 SHOWN = {"trained": "SERUGCL", "untrained": "the same, untrained",
@@ -76,17 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workdir", type=Path, required=True, help="of a finished grid")
     parser.add_argument("--plot", type=Path, required=True, help="the PNG to write")
     parser.add_argument("--csv", type=Path, help="a CSV to write")
-    arguments: Any = parser.parse_args(argv)
-    try:
-        cells = read(arguments.workdir)
-        with files.atomic_path(arguments.plot) as path:
-            path.write_bytes(draw(cells))
-        if arguments.csv:
-            files.write_text(arguments.csv, table(cells))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    arguments = parser.parse_args(argv)
+    return commands.status(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    cells = read(arguments.workdir)
+    with files.atomic_path(arguments.plot) as path:
+        path.write_bytes(draw(cells))
+    if arguments.csv:
+        files.write_text(arguments.csv, table(cells))
 
 
 if __name__ == "__main__":

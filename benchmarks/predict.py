@@ -148,17 +148,23 @@ def show(result: dict[str, Any]) -> None:
         print(f"note: {line}", file=sys.stderr)
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.predict", description=__doc__,
+def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
+    """What benchmarks of a trained model on recordings are told alike."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, required=True, help="a finished run, or a bundle")
     audio = parser.add_mutually_exclusive_group()
     audio.add_argument("--corpus_zip", type=Path, help="zip of audio files; the demo corpus without it")
     audio.add_argument("--folder", type=Path, help="folder of audio files")
-    parser.add_argument("--repeats", type=int, default=5, help="passes over all recordings")
-    parser.add_argument("--starts", type=int, default=3, help="calls of the command of each kind")
     parser.add_argument("--threads", type=int, default=workers.cpu_count(), help="CPUs to use")
     parser.add_argument("--json", type=Path, help="file to write every figure to")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = parser_of("predict", __doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="passes over all recordings")
+    parser.add_argument("--starts", type=int, default=3, help="calls of the command of each kind")
     arguments = parser.parse_args(argv)
     for name in ("repeats", "starts"):
         if getattr(arguments, name) < 1:

@@ -28,7 +28,6 @@ from urllib.parse import quote
 import numpy as np
 import soundfile
 
-from sercl_jax import workers
 from sercl_jax.errors import UserError
 from sercl_jax.predicting import finding
 
@@ -111,16 +110,9 @@ def show(result: dict[str, Any]) -> None:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, required=True, help="a finished run")
-    audio = parser.add_mutually_exclusive_group()
-    audio.add_argument("--corpus_zip", type=Path, help="zip of audio files; the demo corpus without it")
-    audio.add_argument("--folder", type=Path, help="folder of audio files")
+    parser = predict.parser_of("serve", __doc__)
     parser.add_argument("--clients", type=int, default=16, help="that ask at the same time")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long they ask")
-    parser.add_argument("--threads", type=int, default=workers.cpu_count(), help="CPUs to use")
-    parser.add_argument("--json", type=Path, help="file to write every figure to")
     arguments = parser.parse_args(argv)
     for name in ("clients", "seconds"):
         if getattr(arguments, name) <= 0:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sercl_jax import files
+from sercl_jax import commands, files
 from sercl_jax.errors import UserError
 
 from . import roofline
@@ -175,18 +175,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", type=Path, help="where to write the tables")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="where to draw the steps")
     arguments = parser.parse_args(argv)
-    try:
-        results = read(arguments.folder)
-        page = markdown(results)
-        print(page, end="")
-        if arguments.markdown:
-            files.write_text(arguments.markdown.resolve(), page)
-        if arguments.plot:
-            roofline.write(arguments.plot.resolve(), results)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commands.status(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    results = read(arguments.folder)
+    page = markdown(results)
+    print(page, end="")
+    if arguments.markdown:
+        files.write_text(arguments.markdown.resolve(), page)
+    if arguments.plot:
+        roofline.write(arguments.plot.resolve(), results)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ LOUDEST = 16.0  # times full scale; float samples beyond it are damaged, or scal
 _UNKNOWN_LENGTH = 1 << 62  # samples; libsndfile says that there are more where the header does not tell
 _BLOCK = 1 << 18  # samples that are read at once, of all channels together
 SKIP = ", or leave such files out with on_error=skip"  # at the end of messages; builders know that option
-_CURE = f"mend or remove it{SKIP}"
+CURE = f"mend or remove it{SKIP}"
 
 
 class _Straight(soundfile.SoundFile):
@@ -101,12 +101,12 @@ def read(source: Path | bytes, *, name: str | None = None, start: float | None =
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
             if not file.seek(0, io.SEEK_END):
-                raise UserError(f"{name}: the file is empty (0 bytes); {_CURE}.")
+                raise UserError(f"{name}: the file is empty (0 bytes); {CURE}.")
             if missing := containers.lacking(file):
-                raise UserError(f"{name}: is truncated or damaged ({missing}); {_CURE}.")
+                raise UserError(f"{name}: is truncated or damaged ({missing}); {CURE}.")
             return _recording(file, name, start, end, observe)
     except OSError as error:
-        raise UserError(f"{name}: cannot be read ({error.strerror}); {_CURE}.") from error
+        raise UserError(f"{name}: cannot be read ({error.strerror}); {CURE}.") from error
 
 
 def standard(recording: Recording, name: str) -> np.ndarray:
@@ -116,10 +116,10 @@ def standard(recording: Recording, name: str) -> np.ndarray:
         mono = soxr.resample(mono, recording.rate, SAMPLE_RATE)
     if len(mono) < SHORTEST * SAMPLE_RATE:
         raise UserError(f"{name}: lasts {1000 * len(mono) / SAMPLE_RATE:.1f} ms, less than one analysis window "
-                        f"({1000 * SHORTEST:.0f} ms); {_CURE}.")
+                        f"({1000 * SHORTEST:.0f} ms); {CURE}.")
     pcm = to_int16(mono)
     if pcm.min() == pcm.max():
-        raise UserError(f"{name}: holds digital silence only (every sample is {pcm[0]}); {_CURE}.")
+        raise UserError(f"{name}: holds digital silence only (every sample is {pcm[0]}); {CURE}.")
     return pcm
 
 
@@ -171,7 +171,7 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
     try:
         with _Straight(_Tame(content)) as file:
             if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
-                raise UserError(f"{name}: has a sampling rate of {file.samplerate} Hz, which no speech has; {_CURE}.")
+                raise UserError(f"{name}: has a sampling rate of {file.samplerate} Hz, which no speech has; {CURE}.")
             first, last = _segment(name, start, end, file.frames, file.samplerate)
             file.seek(first)
             wanted = last - first
@@ -188,15 +188,15 @@ def _recording(content: BinaryIO, name: str, start: float | None, end: float | N
     except (soundfile.SoundFileError, RuntimeError) as error:
         reason = getattr(error, "error_string", error)  # without the address of a Python object
         raise UserError(f"{name}: is not audio that soundfile can read, or is damaged ({reason}); "
-                        f"{_CURE}.") from error
+                        f"{CURE}.") from error
     samples = np.concatenate(blocks)
     if wanted and last < _UNKNOWN_LENGTH:
-        raise UserError(f"{name}: is truncated ({len(samples)} of {last - first} samples can be read); {_CURE}.")
+        raise UserError(f"{name}: is truncated ({len(samples)} of {last - first} samples can be read); {CURE}.")
     if bad:
-        raise UserError(f"{name}: {bad} samples are NaN or infinite; {_CURE}.")
+        raise UserError(f"{name}: {bad} samples are NaN or infinite; {CURE}.")
     if peak > LOUDEST:
         raise UserError(f"{name}: has samples of {peak:.3g} times full scale, which is 1 in files of floats; "
-                        f"{_CURE}.")
+                        f"{CURE}.")
     return Recording(samples, *facts)
 
 

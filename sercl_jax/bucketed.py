@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from sercl_jax import parallel
-
 SECONDS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)  # lengths of batches; one compilation for each
 LONGEST = SECONDS[-1]  # the rest of a longer utterance is left out
 
@@ -34,6 +32,8 @@ def in_order(counts: Sequence[int] | np.ndarray, lengths: Sequence[int],
     Yields:
       The network's result for each utterance, padding included, in the order of the counts.
     """
+    from sercl_jax import parallel  # lengths are for worker processes, too, which must not wait for JAX
+
     with tqdm(total=len(counts), desc=description, unit="utterance", disable=not progress, dynamic_ncols=True) as bar:
         for first in range(0, len(counts), 8 * batch_size):
             rows = np.arange(first, min(first + 8 * batch_size, len(counts)))

@@ -87,6 +87,11 @@ def sections(corpora: Mapping[str, Mapping[str, Any]], labels: str) -> ml_collec
         **changes} for name, changes in corpora.items()})
 
 
+def set_by(section: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """What one of `sections` sets in place of `config.data`: all that it does not leave empty, or has alone."""
+    return {key: value for key, value in section.items() if value or key not in data}
+
+
 def named(corpora: str) -> dict[str, dict[str, Any]]:
     """Sections for "emodb+ravdess"; a second manifest is called manifest_2."""
     found: dict[str, dict[str, Any]] = {}

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sercl_jax import commands, embed_formats, workers
 from sercl_jax.errors import UserError
 from sercl_jax.inference.recording import Recording
+from sercl_jax.predicting import flags
 from sercl_jax.types import SAMPLE_RATE
 
 DESCRIPTION = """Describes recordings by what a trained model makes of them: a vector for each, or one for each frame.
@@ -107,18 +108,13 @@ def _timed(recordings: Iterable[Recording | UserError], seconds: list[float]) ->
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sercl_jax.embed", description=DESCRIPTION, epilog=EPILOG,
                                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    flags.add_recordings(parser)
     add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="recordings in any format that libsndfile reads, folders with all "
-        "that is below them, patterns such as 'calls/**/*.wav', or - for a recording on standard input")
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--workdir", type=Path, metavar="RUN", help="a finished run of sercl_jax.main")
-    model.add_argument("--bundle", type=Path, metavar="DIR", help="what sercl_jax.export has made of one")
     add("--out", required=True, type=Path, metavar="FILE", help="what to write, see below")
     add("--format", choices=embed_formats.FORMATS, default="", help="its format, where the suffix tells none")
     add("--level", choices=embed_formats.LEVELS, default=embed_formats.UTTERANCE,
         help="utterance: a vector for each recording (default); frame: one for each frame")
-    add("--window", type=float, metavar="SECONDS", help="length of the windows of long recordings (default: as long "
-        "as most utterances that the model was trained on)")
+    flags.add_window(parser)
     add("--overlap", type=float, default=0.5, metavar="SHARE", help="how much of a window the next one repeats, from "
         "0 to 0.95 (default 0.5)")
     add("--together", action="store_true", help="all recordings are one speaker's, for models that were trained with "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sercl_jax import commands
 from sercl_jax.errors import UserError
+from sercl_jax.predicting import flags
 
 DESCRIPTION = """Tells the emotions of recordings by a trained model.
 
@@ -48,20 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sercl_jax.predict", description=DESCRIPTION, epilog=EPILOG,
                                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    flags.add_recordings(parser)
     add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="recordings in any format that libsndfile reads, folders with all "
-        "that is below them, patterns such as 'calls/**/*.wav', or - for a recording on standard input")
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--workdir", type=Path, metavar="RUN", help="a finished run of sercl_jax.main")
-    model.add_argument("--bundle", type=Path, metavar="DIR", help="what sercl_jax.export has made of one")
     add("--seed", type=int, default=0, metavar="N", help="which model of a run that has one for each seed (0)")
     add("--format", choices=_FORMATS, default="table", help="what is printed, see below (default table)")
     add("--out", type=Path, metavar="FILE", help="write the results to this file too, whole or not at all; a suffix "
         ".json, .jsonl or .csv decides its format, else it is the one printed")
     add("--labels", default="", metavar="A,B", help="only these classes or ratings; probabilities are among them")
     add("--top", type=int, default=0, metavar="N", help="tell only the N most probable classes")
-    add("--window", type=float, metavar="SECONDS", help="length of the windows of long recordings (default: as long "
-        "as most utterances that the model was trained on)")
+    flags.add_window(parser)
     add("--overlap", type=float, default=0.5, metavar="SHARE", help="how much of a window the next one repeats, from "
         "0 to 0.9 (default 0.5)")
     add("--windows", action=argparse.BooleanOptionalAction, help="print every window, in a table or CSV, or none "

@@ -113,7 +113,7 @@ class Recognition:
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
         found = {name: self.predict(name) for name in self.names}
-        main = MAIN if MAIN in found else self.names[0]
+        main = self.main
         summary = ratings.summarise(found[main])
         results.write_ratings(self.workdir, found[main])
         self._embeddings(main)
@@ -134,6 +134,11 @@ class Recognition:
             **_paper(self.corpus.name, main), **({"pretraining": self._told} if self._told else {}),
             "seconds": {"features": self.bench.feature_seconds, "train": self.seconds,
                         "evaluate": max(time.monotonic() - started - self.seconds, 0.0)}}
+
+    @property
+    def main(self) -> str:
+        """The set-up that the others stand beside, and whose model is kept."""
+        return MAIN if MAIN in self.names else self.names[0]
 
     def predict(self, name: str) -> list[RatingPredictions]:
         """Test predictions of every seed; what a killed run has finished is reused."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
+from sercl_jax import config as config_lib
 from sercl_jax import corpora, features, files, functionals, nodes, resources, workers
 from sercl_jax.corpora import joined
 from sercl_jax.errors import UserError
@@ -67,7 +68,7 @@ class Workbench:
             raise UserError(f"config.target={name}: is not among the corpora; they are {', '.join(config.corpora)}.")
         own = config.corpora[name]
         data = config.data.copy_and_resolve_references().unlock()
-        data.update({key: value for key, value in own.items() if value or key not in data})
+        data.update(config_lib.set_by(own, data))
         try:
             return self.corpus_of(data)
         except UserError as error:

@@ -10,6 +10,13 @@ from collections.abc import Iterator
 
 import jax
 import pytest
+from hypothesis import settings
+
+# The same code gets the same verdict: properties are tried on draws that follow from the test's own source.
+# `pytest --hypothesis-profile=search` draws anew each time.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("search", derandomize=False, print_blob=True)
+settings.load_profile("fixed")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # What one test has compiled no other compiles again, nor the next `make test`. JAX does not write these files

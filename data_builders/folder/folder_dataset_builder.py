@@ -46,9 +46,7 @@ class Builder(manifest.Builder):
         told = naming.named([entry.relative for entry in found if _readable(entry)], request.pattern)
         failures = {**{str(entry.relative): f"{entry.path.suffix or 'this kind'} cannot be read; convert it to WAV"
                        for entry in found if not _readable(entry)}, **told.failures}
-        if failures and options.on_error == "raise":
-            raise UserError(_refusal(options.manual_dir, failures, told))
-        if not told.rows:
+        if (failures and options.on_error == "raise") or not told.rows:
             raise UserError(_refusal(options.manual_dir, failures, told))
         options.skipped += [{"id": path, "reason": why} for path, why in failures.items()]
         if options.progress:

@@ -17,7 +17,7 @@ from sercl_jax.adaptation import Adaptation
 from sercl_jax.classification import Classification
 from sercl_jax.encodings import Mixture
 from sercl_jax.forecast.preview import Preview, Unseen, stand_in
-from sercl_jax.methods import cpc, cpc_recipes, serugcl, supcon, trainings
+from sercl_jax.methods import cpc, cpc_recipes, own, serugcl, supcon, trainings
 from sercl_jax.models.cpc import CpcSettings
 from sercl_jax.models.speech_encoder import SpeechEncoder
 from sercl_jax.recognition import Recognition
@@ -72,7 +72,7 @@ def _key(*parts: Any) -> str:
 def _embedding(config: ConfigDict, procedure: Classification) -> Iterator[Training]:
     source = procedure.source
     make = _own_stage(source) if isinstance(source, OwnSource) else _graph_stage(config, procedure)
-    if make is None or not source.fitted or config.embedding in ("untrained", "own_untrained"):
+    if make is None or not source.fitted or config.embedding in ("untrained", own.UNTRAINED):
         return
     everything = np.arange(len(procedure.utterances))
     seeds = range(config.seed, config.seed + config.seeds)
@@ -124,8 +124,7 @@ def _recognition(config: ConfigDict, procedure: Recognition, bench: Preview) -> 
             for train, valid in divisions:
                 yield from _set_up(config, procedure, bench, name, seed, train, valid)
     if config.final_model:
-        name = "pre" if "pre" in procedure.names else procedure.names[0]
-        yield from _set_up(config, procedure, bench, name, config.seed, *procedure.final_parts())
+        yield from _set_up(config, procedure, bench, procedure.main, config.seed, *procedure.final_parts())
 
 
 def _set_up(config: ConfigDict, procedure: Recognition, bench: Preview, name: str, seed: int, train: np.ndarray,

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sercl_jax.models import recognizer
 from sercl_jax.models.cpc import HOP, Cpc, CpcSettings
 from sercl_jax.types import Batch, Variables
 
@@ -45,8 +46,4 @@ def mean_and_deviation(x: jax.Array, mask: jax.Array) -> jax.Array:
 
     What stands elsewhere changes nothing.
     """
-    there = mask[..., None]
-    count = jnp.maximum(jnp.sum(mask, 1), 1)[:, None].astype(jnp.float32)
-    mean = jnp.sum(jnp.where(there, x, 0), 1) / count
-    variance = jnp.sum(jnp.where(there, jnp.square(x - mean[:, None]), 0), 1) / count
-    return jnp.concatenate([mean, jnp.sqrt(variance)], 1)
+    return recognizer.mean_and_deviation(x, mask, epsilon=0.0)

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from sercl_jax import audio, workers
+from sercl_jax import audio, bucketed, workers
 from sercl_jax.errors import UserError
 from sercl_jax.inference.inputs import Described
 from sercl_jax.inference.pipeline import Inputs, Runner
@@ -142,7 +142,8 @@ def computed(runner: Runner, stream: Iterable[tuple[Part, Described | UserError]
             if isinstance(arrays, UserError):
                 made[place] = arrays
             else:
-                buckets.setdefault(_length(runner.inputs, arrays), []).append(place)
+                length = bucketed.length(runner.inputs.size(arrays), runner.inputs.lengths)
+                buckets.setdefault(length, []).append(place)
         for length, places in sorted(buckets.items()):
             for start in range(0, len(places), runner.batch_size):
                 chosen = places[start:start + runner.batch_size]
@@ -151,11 +152,6 @@ def computed(runner: Runner, stream: Iterable[tuple[Part, Described | UserError]
                 made |= {place: {name: found[name][row] for name in names} for row, place in enumerate(chosen)}
         for place, (part, _) in enumerate(group):
             yield part, made[place]
-
-
-def _length(inputs: Inputs, arrays: Described) -> int:
-    size = inputs.size(arrays)
-    return next((length for length in inputs.lengths if length >= size), inputs.lengths[-1])
 
 
 def together(stream: Iterable[tuple[Part, Mapping[str, np.ndarray] | UserError]],

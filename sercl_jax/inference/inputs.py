@@ -12,11 +12,11 @@ import numpy as np
 from sercl_jax import features as feature_kinds
 from sercl_jax import functionals as functional_values
 from sercl_jax import nodes as node_values
+from sercl_jax.bucketed import SECONDS
 from sercl_jax.errors import UserError
 from sercl_jax.types import SAMPLE_RATE
 
 HOP = 160  # samples; lengths of waveforms are multiples of it
-SECONDS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
 SAMPLES = tuple(round(seconds * SAMPLE_RATE) for seconds in SECONDS)  # of padded waveforms
 FRAMES = tuple(samples // HOP for samples in SAMPLES)  # of padded features, 10 ms each
 

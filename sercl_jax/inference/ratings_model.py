@@ -15,7 +15,6 @@ from sercl_jax.inference.card import RATINGS, Card
 from sercl_jax.inference.inputs import AnyInputs, FrameInputs, WaveformInputs
 from sercl_jax.inference.origin import Origin
 from sercl_jax.inference.pipeline import EMBEDDING, RATING, Pipeline
-from sercl_jax.inference.windows import USUAL
 from sercl_jax.models.cpc import HOP, CpcSettings
 from sercl_jax.models.recognizer import Recognizer, RecognizerSettings, mean_and_deviation
 from sercl_jax.types import Batch, Variables
@@ -120,6 +119,6 @@ def _card(found: Origin, labels: tuple[str, ...], cpc: CpcSettings | None) -> Ca
     note = f"Ratings are on the scale of the training corpus and not clipped to it{''.join(ranges)}."
     width = found.variables["recognizer"]["params"]["output"]["kernel"].shape[-1]
     return Card(method="cpc", kind=RATINGS, labels=labels, corpus=found.corpus,
-                embedding=2 * width, seconds=min(found.metadata.get("seconds", USUAL), _longest(found)),
-                trim=bool(found.config["data"].get("trim", False)), notes=(*found.notes(), note),
+                embedding=2 * width, seconds=min(found.seconds, _longest(found)),
+                trim=found.trim, notes=(*found.notes(), note),
                 frames=cpc.context if cpc else 0, frame_hop=HOP, frame_reach=HOP, facts=found.facts())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 
-from sercl_jax import pretraining
+from sercl_jax import bucketed, pretraining
 from sercl_jax.errors import UserError
 from sercl_jax.inference import contexts, inputs, origin
 from sercl_jax.inference.card import REPRESENTATION, Card
@@ -13,7 +13,7 @@ from sercl_jax.models.cpc import HOP, CpcSettings
 from sercl_jax.types import Batch, Variables
 
 # Statistics over time are the better the longer: whatever fits into the longest batch is one window.
-SECONDS = inputs.SECONDS[-1] / 1.5
+SECONDS = bucketed.LONGEST / 1.5
 
 
 def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
@@ -45,6 +45,6 @@ def pipeline(workdir: Path, seed: int = 0) -> Pipeline:
         return describe(variables, batch)[0]
 
     card = Card(method="cpc", kind=REPRESENTATION, labels=(), corpus=found.corpus, embedding=2 * settings.context,
-                seconds=SECONDS, trim=bool(found.config["data"].get("trim", False)), notes=found.notes(),
+                seconds=SECONDS, trim=found.trim, notes=found.notes(),
                 frames=settings.context, frame_hop=HOP, frame_reach=HOP, facts=found.facts())
     return Pipeline(card, inputs.WaveformInputs(), apply, found.variables, frames)

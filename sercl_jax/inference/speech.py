@@ -15,7 +15,6 @@ from sercl_jax.inference.card import CLASSES, Card
 from sercl_jax.inference.inputs import WaveformInputs
 from sercl_jax.inference.origin import Origin
 from sercl_jax.inference.pipeline import EMBEDDING, PROBABILITY, Pipeline
-from sercl_jax.inference.windows import USUAL
 from sercl_jax.models import cpc
 from sercl_jax.models.attentive import AttentivePooling, Classifier
 from sercl_jax.models.speech_config import SpeechConfig, frames_of
@@ -103,8 +102,7 @@ def _card(found: Origin, encoder: AnyEncoder, width: int) -> Card:
     tiny = ("Its encoder is a small network that began with random weights: what it says means nothing.",)
     hop, reach = grid(encoder)
     return Card(method="supcon", kind=CLASSES, labels=tuple(found.metadata["labels"]), corpus=found.corpus,
-                embedding=width, seconds=found.metadata.get("seconds", USUAL),
-                trim=bool(found.config["data"].get("trim", False)),
+                embedding=width, seconds=found.seconds, trim=found.trim,
                 calibration=found.metadata.get("calibration") or "not calibrated: softmax of the classifier's logits",
                 notes=(*found.notes(), *tiny * (found.config["encoder"]["kind"] == "tiny")), frames=width,
                 frame_hop=hop, frame_reach=reach, facts=found.facts())

@@ -136,21 +136,22 @@ def _group(pairs: int, size: int) -> int:
     return max(n for n in range(1, min(most, pairs) + 1) if pairs % n == 0)
 
 
-def mean_and_deviation(u: Array, mask: Array) -> Array:
+def mean_and_deviation(u: Array, mask: Array, epsilon: float = _EPSILON) -> Array:
     """Mean and standard deviation over valid frames, side by side (equation 6).
 
     Args:
       u: [B, T, F] float32.
       mask: [B, T] bool; an utterance without valid frames has mean 0.
+      epsilon: what keeps the deviation's gradient finite where nothing varies.
 
     Returns:
-      [B, 2 F]; the deviation is the population's, sqrt(variance + 1e-6).
+      [B, 2 F]; the deviation is the population's, sqrt(variance + epsilon).
     """
     there = mask[..., None]
     count = jnp.maximum(jnp.sum(mask, 1), 1)[:, None].astype(u.dtype)
     mean = jnp.sum(jnp.where(there, u, 0), 1) / count
     variance = jnp.sum(jnp.where(there, jnp.square(u - mean[:, None]), 0), 1) / count
-    return jnp.concatenate([mean, jnp.sqrt(variance + _EPSILON)], -1)
+    return jnp.concatenate([mean, jnp.sqrt(variance + epsilon)], -1)
 
 
 def dropout(y: Array, rate: float, keys: Array) -> Array:

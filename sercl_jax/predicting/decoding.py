@@ -61,7 +61,7 @@ def _recording(path: Path, content: bytes | UserError | None) -> Recording | Use
     try:
         return Recording(str(path), audio.decode(path if content is None else content, name=name))
     except UserError as error:
-        message = str(error).replace(audio._CURE, "mend or remove it")
+        message = str(error).replace(audio.SKIP, "")
         if "is not audio that" in message and (path == STDIN or path.suffix.lower() in _HEADERLESS):
             message = f"{message.removesuffix('.')}; {_ADVICE}."
         return UserError(message)

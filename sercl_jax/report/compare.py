@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sercl_jax.errors import UserError
-from sercl_jax.files import atomic_path, write_text
+from sercl_jax.files import write_text
 from sercl_jax.report import (
     compare_tables,
     curves,
@@ -19,6 +19,7 @@ from sercl_jax.report import (
     paired,
     rating_figures,
     similarity_figure,
+    style,
     table_figure,
 )
 from sercl_jax.report import run as run_files
@@ -62,10 +63,7 @@ def write(runs: Sequence[Run], out: Path, *, audio: str = "auto", worst: int = 1
               if (found := page_tables.sheet(run.results)) is not None}
     drawings = {one.name: one for one in (
         *_drawings(runs), *(one.drawing for one in groups.values())) if one is not None}
-    with atomic_path(out / "figures") as folder:
-        folder.mkdir()
-        for drawing in drawings.values():
-            (folder / f"{drawing.name}.png").write_bytes(drawing.png)
+    style.save(out / "figures", drawings.values())
     grid.write(out / "tables", [*grids, *sheets.values()])
     corpora = " and ".join(dict.fromkeys(html.corpus_name(run.results) for run in runs))
     write_text(out / PAGE, html.render_comparison(

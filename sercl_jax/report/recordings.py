@@ -13,7 +13,8 @@ from typing import Any
 
 import soundfile
 
-from sercl_jax import resources
+from sercl_jax import config as config_lib
+from sercl_jax import resources, workdirs
 from sercl_jax.corpora import AnyCorpus, choice, index, joined, reader, registry
 from sercl_jax.errors import UserError
 from sercl_jax.types import SAMPLE_RATE
@@ -43,7 +44,7 @@ def open_corpus(workdir: Path, config: Mapping[str, Any], tested: Mapping[str, s
         raise UserError(f"{workdir}: the run does not say what its corpus was (run.json is missing or older).")
     sections: dict[str, dict[str, Any]] = {"": data}
     if several:
-        sections = {name: data | {key: value for key, value in own.items() if value or key not in data}
+        sections = {name: data | config_lib.set_by(own, data)
                     for name, own in several.items() if config.get("target") in (None, name)}
     parts = {name: _open(section, keys.get(name or section["corpus"]), cache_dir)
              for name, section in sections.items()}
@@ -86,7 +87,7 @@ def player(corpus: AnyCorpus, u: int) -> tuple[str, bool]:
 
 def _keys(workdir: Path) -> dict[str, str]:
     try:
-        found = json.loads((workdir / "corpora.json").read_text(encoding="utf-8"))
+        found = json.loads((workdir / workdirs.CORPORA).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sercl_jax.files import atomic_path, write_text
+from sercl_jax.files import write_text
 from sercl_jax.report import (
     curves,
     details,
@@ -13,6 +13,7 @@ from sercl_jax.report import (
     page_tables,
     rating_figures,
     similarity_figure,
+    style,
 )
 from sercl_jax.report import run as runs
 from sercl_jax.report.run import Run
@@ -32,10 +33,7 @@ def write(workdir: Path, *, audio: str, worst: int, cache_dir: Path | None) -> P
         page_tables.records("folds", "Scores of each fold", results.folds), page_tables.sheet(results),
         *(one.grid for one in groups), *(listing.grid for listing in listings)) if found is not None]
     drawings = _draw(run, problems) + [one.drawing for one in groups if one.drawing is not None]
-    with atomic_path(run.workdir / "figures") as folder:
-        folder.mkdir()
-        for drawing in drawings:
-            (folder / f"{drawing.name}.png").write_bytes(drawing.png)
+    style.save(run.workdir / "figures", drawings)
     grid.write(run.workdir / "tables", grids)
     page = html.render_report(
         results, run.facts, run.config, {drawing.name: drawing for drawing in drawings},

@@ -8,8 +8,9 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
@@ -17,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from sercl_jax.files import atomic_path
 
 INK = "#1b1f24"
 MUTED = "#5c6670"
@@ -138,6 +141,18 @@ class Drawing:
     alternative: str  # text for readers who cannot see it
     svg: str
     png: bytes
+
+
+def save(folder: Path, drawings: Iterable[Drawing]) -> None:
+    """Replaces a folder by one with NAME.png of every figure.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        for drawing in drawings:
+            (temporary / f"{drawing.name}.png").write_bytes(drawing.png)
 
 
 def finish(figure: Figure, name: str, title: str, caption: str, alternative: str, synthetic: bool) -> Drawing:

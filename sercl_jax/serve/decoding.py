@@ -43,4 +43,4 @@ def decode(content: bytes, name: str, limits: Limits) -> np.ndarray:
 
 def in_a_request(message: str) -> str:
     """A message about a file of a corpus without its advice on corpora."""
-    return message.replace(f"; {audio._CURE}", "")
+    return message.replace(f"; {audio.CURE}", "")
