@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
+from sercl_jax import collectives
 from sercl_jax.errors import UserError
 
 AXIS = "batch"
@@ -193,17 +194,23 @@ def _broadcast(x: Any) -> np.ndarray:
 
 def gather(tree: Any) -> Any:
     """Joins the devices' parts of arrays along their leading axis: [B/N, ...] -> [B, ...], equal everywhere."""
-    return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, axis=0, tiled=True), tree)
+    if _one_device():
+        return tree
+    return collectives.rowwise(lambda x: jax.lax.all_gather(x, AXIS, axis=0, tiled=True), tree)
 
 
 def psum(tree: Any) -> Any:
     """Sums over the devices."""
-    return jax.lax.psum(tree, AXIS)
+    return tree if _one_device() else collectives.elementwise(lambda x: jax.lax.psum(x, AXIS), tree)
 
 
 def pmean(tree: Any) -> Any:
     """Averages over the devices. Never use it on a local loss that has a mask: average sums, or gather."""
-    return jax.lax.pmean(tree, AXIS)
+    return tree if _one_device() else collectives.elementwise(lambda x: jax.lax.pmean(x, AXIS), tree)
+
+
+def _one_device() -> bool:
+    return jax.lax.axis_size(AXIS) == 1
 
 
 def positions(local_size: int) -> jax.Array:

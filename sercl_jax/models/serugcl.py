@@ -209,7 +209,7 @@ def contrastive_loss(settings: SerugclSettings) -> Callable[[Variables, Batch, A
         valid, group = parallel.gather((batch["valid"], batch["group"]))
 
         def compare(*projections: Array) -> tuple[Array, Metrics]:
-            return nt_xent([parallel.gather(z) for z in projections], valid, temperature=knobs["temperature"],
+            return nt_xent(parallel.gather(projections), valid, temperature=knobs["temperature"],
                            group=group if settings.negatives == "within_group" else None, form=settings.loss_form)
 
         def project(graph: jraph.GraphsTuple, kind: str) -> Array:
