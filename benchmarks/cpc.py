@@ -5,8 +5,9 @@
         [--markdown FILE] [--plot FILE.png] [--profile DIR]
 
 A step is what training runs: four convolutions, the GRU, K predictors, 50 negatives of the same sequence for each
-prediction, InfoNCE, gradients, Adam with L2; on one device, with the default settings. Random waveforms are placed on
-the device beforehand, as training's prefetch does, and cycled. The paper has 8 utterances on each device.
+prediction, InfoNCE, gradients, Adam with L2; with the default settings, on one accelerator or on a CPU in as many
+devices as training makes of it. Random waveforms are placed there beforehand, as training's prefetch does, and
+cycled. The paper has 8 utterances on each device.
 
 `--peer torch` runs the same model, batch and loss in PyTorch, in several forms (see `cpc_torch`), on a CPU each with
 and without the memory settings that our training sets for itself. Before it is timed, a form must give our loss and

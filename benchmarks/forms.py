@@ -36,7 +36,7 @@ def take_turns(ours: pairs.SideProcess, peer: str, forms: Sequence[str], common:
     variants = VARIANTS if common["platform"] == "cpu" else VARIANTS[:1]
     for form in forms:
         sides = {form + note: pairs.Side(peer, {"form": form, "keep_freed": ours_too, **common},
-                                         PEER | (pairs.TRAINING if ours_too else {}))
+                                         PEER | (pairs.MEMORY if ours_too else {}))
                  for note, ours_too in variants}
         with pairs.processes(sides) as (running, failed):
             found |= {name: {"error": text} for name, text in failed.items()}

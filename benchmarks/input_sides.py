@@ -33,19 +33,21 @@ class Training:
     def __init__(self, directory: str, training: dict[str, Any], cache_dir: str, device: str | None):
         import jax
 
-        from sercl_jax import feed, parallel
+        from sercl_jax import feed, parallel, train
         from sercl_jax.corpora import reader
 
         from . import stage_steps
 
-        self._devices = (our_step.chosen_device(device),)
         chosen = input_stages.Training(**training)
         stage = input_stages.stage(chosen, reader.open_corpus("manifest", Path(directory)), Path(cache_dir))
+        first = stage.batch(0)
+        self._devices = our_step.used(our_step.chosen_device(device), len(next(iter(first.values()))),
+                                      stage.init(train.init_key(0), first))
         self._count, self._wait = chosen.steps, jax.block_until_ready
         self._real = feed.Feed(stage.batch, self._devices, resident="no", steps_per_dispatch=1, log_every=50)
         default = feed.Feed(stage.batch, self._devices, resident="auto", steps_per_dispatch=0, log_every=50)
         self._sources: dict[str, Any] = {
-            RESIDENT: _Lying(parallel.shard(stage.batch(0), self._devices)), REAL: self._real,
+            RESIDENT: _Lying(parallel.shard(first, self._devices)), REAL: self._real,
             **({DEFAULT: default} if default.arrays or default.steps > 1 else {})}
         self._steps = stage_steps.Steps(stage, self._devices)
         for source in self._sources.values():
@@ -71,7 +73,8 @@ class Training:
 
     def facts(self) -> dict[str, Any]:
         device = self._devices[0]
-        return {"device": {"platform": device.platform, "kind": device.device_kind}, "seconds": self._seconds,
+        return {"device": {"platform": device.platform, "kind": device.device_kind,
+                           "count": len(self._devices)}, "seconds": self._seconds,
                 "waited": self._waited}
 
 

@@ -1,4 +1,4 @@
-"""Our side of the benchmarks of training steps: the very step of the training loop, compiled, on one device."""
+"""Our side of the benchmarks of training steps: the very step of the training loop, compiled."""
 
 import importlib
 import itertools
@@ -22,14 +22,14 @@ TRACES = ("*.xplane.pb", "*.trace.json.gz", "perfetto_trace.json.gz")
 
 
 class OurStep:
-    """A compiled training step with its state and batches on one device, warm.
+    """A compiled training step with its state and batches on the devices that training would use, warm.
 
     Args:
       loss: a stage's.
       optimizer: an optax transformation.
       variables: what it starts from, with the collection "params".
       batches: what it cycles through.
-      device: where.
+      device: where; a CPU's also stands for the others that training divides a batch among, other kinds work alone.
       dtype: of the matrix products, for the ceiling.
       imported: the process's peak memory after its imports.
     """
@@ -38,7 +38,7 @@ class OurStep:
                  device: "jax.Device", dtype: str, imported: int):
         from sercl_jax import parallel, train
 
-        devices = (device,)
+        self._devices = devices = used(device, len(next(iter(batches[0].values()))), variables)
         self._device, self._dtype, self._imported = device, dtype, imported
         fixed = {name: tree for name, tree in variables.items() if name != "params"}
         self._state = parallel.replicate({"step": np.zeros((), np.int32), "params": variables["params"],
@@ -68,13 +68,15 @@ class OurStep:
 
         cost = self._step.cost_analysis()
         stats = self._device.memory_stats() or {}  # None on a CPU
+        count = len(self._devices)  # XLA counts for one of them
         return {"device": {"platform": self._device.platform, "kind": self._device.device_kind,
-                           "runtime": self._device.client.platform_version.splitlines()[0]},
+                           "runtime": self._device.client.platform_version.splitlines()[0],
+                           "count": len(self._devices)},
                 "git": provenance.revision(), "versions": timing.versions("jax", "jaxlib", "flax", "jraph"),
                 "compile_seconds": self._compile_seconds, "loss": self._loss,
-                "xla_flops": float(cost["flops"]), "bytes_accessed": float(cost["bytes accessed"]),
+                "xla_flops": count * float(cost["flops"]), "bytes_accessed": count * float(cost["bytes accessed"]),
                 "memory": {**process_memory(self._imported, stats.get("peak_bytes_in_use")),
-                           "xla": xla_memory(self._step)}}
+                           "xla": {name: count * size for name, size in xla_memory(self._step).items()}}}
 
     def ceilings(self) -> dict[str, float]:
         """Of the device. Only after the last `facts`: the arrays that this needs are no part of a step's memory."""
@@ -129,6 +131,17 @@ def import_all(*modules: str) -> int:
     for module in ("sercl_jax.train", "sercl_jax.provenance", *modules):
         importlib.import_module(module)
     return rss.peak()
+
+
+def used(device: "jax.Device", rows: int, variables: Any) -> tuple["jax.Device", ...]:
+    """The devices that training divides a batch of so many rows among: for a CPU's perhaps several, else this one."""
+    import jax
+
+    from sercl_jax import parallel
+
+    if device.platform != "cpu":
+        return (device,)
+    return parallel.shared_by(rows, sum(np.size(x) for x in jax.tree.leaves(variables)), jax.devices("cpu"))
 
 
 def chosen_device(name: str | None) -> "jax.Device":

@@ -35,10 +35,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from sercl_jax import environment
 from sercl_jax.errors import UserError
 
-# What `sercl_jax.main` sets before it trains. glibc reads it only when a program starts.
-TRAINING = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+# What `sercl_jax.main` sets before it trains: huge pages, and the cores of a CPU as devices (see
+# `sercl_jax.environment`). glibc reads its variable only when a program starts.
+MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+TRAINING = {**MEMORY, **environment.host_devices()}
 # Thread pools go on spinning for a while after a step; the next side must not pay for it.
 PAUSE_SECONDS = 0.02
 # Before each timed turn, untimed. A process that has slept wakes its threads first and, where the system reclaims the

@@ -5,10 +5,10 @@
         [--profile DIR]
 
 A step is what training runs: cosine k-NN graphs, random-walk subgraphs with edge perturbation, the FGSM view with
-its backward pass, NT-Xent over three views, gradients, Adam; on one device, with the default settings. Random
-batches are placed on the device beforehand, as training's prefetch does, and cycled. Nodes are averages over frames:
-a step takes as long for long utterances as for short ones, and hours of audio are at `--seconds` each (the mean of
-EMO-DB).
+its backward pass, NT-Xent over three views, gradients, Adam; with the default settings, on one accelerator or on a
+CPU in as many devices as training makes of it. Random batches are placed there beforehand, as training's prefetch
+does, and cycled. Nodes are averages over frames: a step takes as long for long utterances as for short ones, and
+hours of audio are at `--seconds` each (the mean of EMO-DB).
 
 `--peer torch` runs the same step in PyTorch Geometric on the same batches, in several forms (see `serugcl_torch`), on
 a CPU each with and without the memory settings that our training sets for itself. Before it is timed, a form must

@@ -5,7 +5,7 @@
         [--device cpu|gpu|tpu] [--threads N] [--json FILE] [--markdown FILE] [--plot FILE.png] [--profile DIR]
 
 A step is what training runs: the Transformer of WavLM or HuBERT, attentive pooling, L_c and L_m of a batch of pairs,
-gradients, Adam; on one device. The convolutions and the projection before it are frozen: with `--source waveform`
+gradients, Adam; on one device (a CPU counts as one: the model is large). The convolutions and the projection before it are frozen: with `--source waveform`
 they go forward in every step, as in a model that is fed waveforms; with `--source features` they have been applied
 before, once, as our training does. Weights are random, waveforms too; they are placed on the device beforehand, as
 training's prefetch does, and cycled; none is padded. Nothing is dropped, masked or skipped, so that both sides do

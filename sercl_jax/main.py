@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from sercl_jax import commands, knobs, resources
+from sercl_jax import commands, environment, knobs, resources
 from sercl_jax import config as config_lib
 from sercl_jax import help as help_lib
 from sercl_jax.errors import UserError
@@ -78,7 +78,7 @@ def _check_knobs(arguments: Sequence[str]) -> None:
 
 
 def _join_others() -> None:
-    """Joins the processes of one training, if flags or the environment name others.
+    """Joins the processes of one training, if flags or the environment name others; else a CPU is several devices.
 
     Raises:
       UserError: they cannot be joined, or a number is none.
@@ -86,6 +86,7 @@ def _join_others() -> None:
     coordinator = _FLAGS.coordinator or os.environ.get("SERCL_COORDINATOR") or None
     processes, process_id, heartbeat = (_number(name) for name in ("num_processes", "process_id", "heartbeat"))
     if coordinator is None and processes is None and process_id is None:
+        environment.use_host_devices()
         return
     from sercl_jax import parallel
 
@@ -131,21 +132,9 @@ def _run(argv: Sequence[str]) -> None:
         experiment.run(config, workdir)
 
 
-def use_huge_pages() -> None:
-    """Starts this program again, once, with glibc told to ask for huge pages; elsewhere does nothing.
-
-    XLA's workspace on a CPU is new memory in every step; in pages of 4 KiB its page faults took over a third of a
-    training step. glibc reads the setting only when a program starts. Yours, if you have one, stands.
-    """
-    glibc = sys.platform == "linux" and "CS_GNU_LIBC_VERSION" in os.confstr_names
-    if glibc and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
 def run() -> None:
     """Entry point of the `sercl` command."""
-    use_huge_pages()
+    environment.use_huge_pages()
     status = commands.flushed(lambda: main(sys.argv))
     if "sercl_jax.parallel" in sys.modules:
         sys.modules["sercl_jax.parallel"].leave(status)

@@ -123,6 +123,34 @@ def all_devices() -> tuple[jax.Device, ...]:
     return tuple(jax.devices())
 
 
+_LEAST_ROWS = 2  # on a CPU's device
+_MOST_COPIED = 2**26  # numbers: copies for a CPU's devices take from one memory
+
+
+def shared_by(rows: int, numbers: int, devices: Devices | None = None) -> tuple[jax.Device, ...]:
+    """The devices that a training's batches are divided among: all; of one CPU's, as many as serve it.
+
+    Several devices of a CPU are a way to use its cores (see `environment.host_devices`), not a choice of the user's:
+    as many as divide a batch, with two utterances for each, and fewer where their copies of a large model would fill
+    the memory.
+
+    Args:
+      rows: utterances of a batch.
+      numbers: in what each device has a copy of.
+      devices: to choose from; None for all of them.
+    """
+    devices = all_devices() if devices is None else tuple(devices)
+    if devices[0].platform != "cpu" or not alone():
+        return devices
+    return devices[:max(n for n in range(1, _serving(devices, rows, numbers) + 1) if rows % n == 0)]
+
+
+def _serving(devices: Devices, rows: int, numbers: int) -> int:
+    if devices[0].platform != "cpu":
+        return len(devices)
+    return max(1, min(len(devices), rows // _LEAST_ROWS, _MOST_COPIED // max(numbers, 1)))
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that writes logs and results."""
     return jax.process_index() == 0
@@ -345,8 +373,9 @@ def apply_in_batches(predict: Callable[[Any, Mapping[str, Any]], Any], variables
     Returns:
       [U, ...] NumPy array in the order of the rows.
     """
-    devices = tuple(jax.local_devices())
     total = len(next(iter(arrays.values())))
+    devices = tuple(jax.local_devices())
+    devices = devices[:_serving(devices, batch_size, sum(np.size(x) for x in jax.tree.leaves(variables)))]
     size = math.ceil((batch_size if fill else min(batch_size, max(total, 1))) / len(devices)) * len(devices)
     variables = replicate(variables, devices)
     function = _mapped(predict, devices)

@@ -17,7 +17,7 @@ import optax
 from sercl_jax import feed, files, logs, memory, parallel
 from sercl_jax.checkpoint import Checkpoints
 from sercl_jax.errors import UserError
-from sercl_jax.types import Stage, Variables
+from sercl_jax.types import Input, Stage, Variables
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
       log_every: steps between log lines; there is also one at every checkpoint.
       checkpoint_every: steps between checkpoints; 0 for one at the end (and at each validation).
       progress: whether to show a bar.
-      devices: of all processes; None for every one.
+      devices: of all processes; None for every one, of a single CPU's those that serve, see `parallel.shared_by`.
       resident, steps_per_dispatch: whether the corpus lies on the devices, and how many steps they take between two
         looks of the host, see `feed.Feed`. Neither changes batches, draws, or where lines and checkpoints are;
         XLA fuses another program differently, so that results may differ by rounding.
@@ -119,12 +119,11 @@ def run(stage: Stage, *, workdir: Path | None, seed: int, log_every: int = 50, c
       UserError: the loss is not finite; the workdir holds another training, is damaged, or its disk is full; another
         process has ended.
     """
-    chosen = parallel.all_devices() if devices is None else tuple(devices)
     directory = workdir and workdir / stage.name
     main = parallel.is_main_process()  # it alone locks, logs and saves
     lock = files.locked(directory, f"training {directory}") if directory and main else contextlib.nullcontext()
     with parallel.lost_processes_told(), lock:
-        return _Training(stage, directory, seed, log_every, checkpoint_every, progress and main, chosen, resident,
+        return _Training(stage, directory, seed, log_every, checkpoint_every, progress and main, devices, resident,
                          steps_per_dispatch).run()
 
 
@@ -132,8 +131,8 @@ class _Training:
     """One call of `run`."""
 
     def __init__(self, stage: Stage, directory: Path | None, seed: int, log_every: int, checkpoint_every: int,
-                 progress: bool, devices: tuple[jax.Device, ...], resident: str, steps_per_dispatch: int):
-        self.stage, self.directory, self.seed, self.devices = stage, directory, seed, devices
+                 progress: bool, devices: Sequence[jax.Device] | None, resident: str, steps_per_dispatch: int):
+        self.stage, self.directory, self.seed, self.devices = stage, directory, seed, devices and tuple(devices)
         self.log_every, self.checkpoint_every, self.progress = log_every, checkpoint_every, progress
         self.resident, self.steps_per_dispatch = resident, steps_per_dispatch
         self.waited = 0.0
@@ -173,7 +172,9 @@ class _Training:
 
     def _train(self, host: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Takes the steps that are left; returns the last state and the lines of the log."""
-        stage, devices, first = self.stage, self.devices, int(host["step"])
+        stage, first = self.stage, int(host["step"])
+        devices = self.devices or parallel.shared_by(_rows(stage, first),
+                                                     sum(np.size(x) for x in jax.tree.leaves(_variables(host))))
         directory = self.directory if parallel.is_main_process() else None
         with logs.MetricsLog(directory, stage.name, step=first, steps=stage.steps, progress=self.progress) as log:
             state = parallel.replicate(host, devices)
@@ -242,6 +243,12 @@ class _Training:
         self.checkpoints.wait()
         if self.stage.validate and (step := self.checkpoints.best()) is not None:
             self.best = (_variables(self.checkpoints.restore(host, step)), step)
+
+
+def _rows(stage: Stage, step: int) -> int:
+    """How many utterances a batch has."""
+    batch = stage.batch.draw(step) if isinstance(stage.batch, Input) else stage.batch(step)
+    return len(next(iter(batch.values())))
 
 
 def _means(stage: Stage, pending: list[Any], step: int) -> dict[str, float]:

@@ -81,6 +81,21 @@ def test_positions_sums_and_parts(count):
         np.testing.assert_allclose([total[i], mean[i]], [X.sum(), X.sum() / count], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("rows", "numbers", "count"), [
+    (64, 0, 4), (8, 10**6, 4), (6, 10**6, 3), (4, 1, 2), (10, 1, 2), (7, 1, 1), (2, 1, 1), (1, 1, 1),
+    (64, 2**24, 4), (64, 2**25, 2), (64, 2**26 + 1, 1), (64, 10**9, 1)])
+def test_a_cpu_is_as_many_devices_as_divide_a_batch_and_hold_the_model(rows, numbers, count):
+    assert parallel.shared_by(rows, numbers) == devices(count)
+
+
+def test_devices_that_are_no_cpu_all_work():
+    class Accelerator:
+        platform = "gpu"
+
+    accelerators = tuple(Accelerator() for _ in range(8))
+    assert parallel.shared_by(6, 10**12, accelerators) == accelerators
+
+
 def test_uneven_batches_are_refused():
     with pytest.raises(UserError, match=r"shape \(6, 3\) \('x'\) cannot be split over 4 devices.*multiple of 4"):
         parallel.shard({"x": X[:6]}, devices(4))

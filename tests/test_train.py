@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import toy
 
-from sercl_jax import train
+from sercl_jax import data, train
 from sercl_jax.errors import UserError
+from sercl_jax.types import Input
 
 
 def test_devices_agree():
@@ -18,6 +19,28 @@ def test_devices_agree():
         np.testing.assert_allclose([x["loss"] for x in other.history], [x["loss"] for x in one.history], rtol=1e-5)
     assert [line["step"] for line in one.history] == [3, 6, 7]
     assert not np.array_equal(one.variables["params"]["w"], toy.init(train.init_key(0), None)["params"]["w"])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(("size", "used"), [(8, 4), (6, 3), (5, 1)])
+def test_without_a_choice_batches_are_divided_among_as_many_devices_as_they_can_be(monkeypatch, size, used, plain):
+    order, seen = data.batches(40, size, 0), []
+
+    def batch(step):
+        rows, _ = order(step)
+        return {"index": rows, "scale": np.ones(len(rows), np.float32)}
+
+    def read(drawn):
+        return toy.pick({"x": toy.X}, drawn)
+
+    stage = train.Stage(**{**vars(toy.stage(steps=3)),
+                           "batch": (lambda step: read(batch(step))) if plain else Input(batch, read)})
+    mapped = train.mapped_step
+    monkeypatch.setattr(train, "mapped_step", lambda *given: seen.append(len(given[2])) or mapped(*given))
+    results = [train.run(stage, workdir=None, seed=0, progress=False, devices=devices)
+               for devices in (None, jax.devices()[:1])]
+    assert seen == [used] * 3 + [1] * 3
+    np.testing.assert_allclose(*(found.variables["params"]["w"] for found in results), atol=2e-5)
 
 
 def test_steps_follow_the_gradient_of_the_whole_batch():
