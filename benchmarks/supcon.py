@@ -5,11 +5,12 @@
         [--device cpu|gpu|tpu] [--threads N] [--json FILE] [--markdown FILE] [--plot FILE.png] [--profile DIR]
 
 A step is what training runs: the Transformer of WavLM or HuBERT, attentive pooling, L_c and L_m of a batch of pairs,
-gradients, Adam; on one device (a CPU counts as one: the model is large). The convolutions and the projection before it are frozen: with `--source waveform`
-they go forward in every step, as in a model that is fed waveforms; with `--source features` they have been applied
-before, once, as our training does. Weights are random, waveforms too; they are placed on the device beforehand, as
-training's prefetch does, and cycled; none is padded. Nothing is dropped, masked or skipped, so that both sides do
-the same work, unless `--dropout` has them do so as published.
+gradients, Adam; on one device (a CPU is one, as models of this size are not divided there). The convolutions and the
+projection before it are frozen: with `--source waveform` they go forward in every step, as in a model that is fed
+waveforms; with `--source features` they have been applied before, once, as our training does. Weights are random,
+waveforms too; they are placed on the device beforehand, as training's prefetch does, and cycled; none is padded.
+Nothing is dropped, masked or skipped, so that both sides do the same work, unless `--dropout` has them do so as
+published.
 
 `--peer torch` runs transformers' model with the same pooling, loss, frozen part and batch, in several forms (see
 `supcon_torch`), on a CPU each with and without the memory settings that our training sets for itself. Before it is

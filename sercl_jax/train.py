@@ -136,6 +136,7 @@ class _Training:
         self.log_every, self.checkpoint_every, self.progress = log_every, checkpoint_every, progress
         self.resident, self.steps_per_dispatch = resident, steps_per_dispatch
         self.waited = 0.0
+        self.rows = 0  # of a batch, once it is known
         self.checkpoints: Checkpoints | None = None
         self.best: tuple[Variables, int] | None = None
         self.best_score = -math.inf
@@ -166,15 +167,20 @@ class _Training:
     def _start(self) -> dict[str, Any]:
         """The state before the first step, on the host."""
         stage = self.stage
-        start = stage.init(init_key(self.seed), stage.batch(0)) if stage.variables is None else stage.variables
+        if stage.variables is None:
+            batch = stage.batch(0)
+            self.rows = len(next(iter(batch.values())))
+            start = stage.init(init_key(self.seed), batch)
+        else:
+            start = stage.variables
         start = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), dict(start))
         return jax.tree.map(np.asarray, initial_state(start, stage.optimizer))
 
     def _train(self, host: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Takes the steps that are left; returns the last state and the lines of the log."""
         stage, first = self.stage, int(host["step"])
-        devices = self.devices or parallel.shared_by(_rows(stage, first),
-                                                     sum(np.size(x) for x in jax.tree.leaves(_variables(host))))
+        rows = self.rows or _rows(stage, first)
+        devices = self.devices or parallel.shared_by(rows, sum(x.size for x in jax.tree.leaves(_variables(host))))
         directory = self.directory if parallel.is_main_process() else None
         with logs.MetricsLog(directory, stage.name, step=first, steps=stage.steps, progress=self.progress) as log:
             state = parallel.replicate(host, devices)

@@ -27,8 +27,8 @@ def test_serugcl_writes_every_figure_without_torch(tmp_path: Path) -> None:
     assert {name: result[name] for name in ("benchmark", "nodes", "repeats", "precision", "features")} == {
         "benchmark": "serugcl", "nodes": 12, "repeats": 2, "precision": "float32", "features": 76}
     check_step(result, batch=4, audio_seconds=2)
-    # XLA counts what is done to single numbers too, which weighs more in so small a step.
-    assert result["flops"]["analytic"] < result["flops"]["xla"] < 2 * result["flops"]["analytic"]
+    # XLA counts what is done to single numbers too, which weighs more in so small a step, and what devices do twice.
+    assert result["flops"]["analytic"] < result["flops"]["xla"] < 3 * result["flops"]["analytic"]
     assert "utterances/s" in done.stdout
     assert "| SERUGCL step, 12 nodes | cpu | float32 | 4 |" in (out / "table.md").read_text()
     assert (out / "roofline.png").read_bytes().startswith(b"\x89PNG")
