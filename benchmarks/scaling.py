@@ -132,8 +132,8 @@ def table(result: dict[str, Any]) -> str:
                 allowed = min(row["count"], result["cores"]) if way == "processes" else 1
                 lines.append(f"| {name} | {way} | {row['count']} | {1e3 * row['step_seconds']['median']:.3g} | "
                              f"{faster:.2f} | {100 * faster / allowed:.0f} % | {row['loss'] - one['loss']:.1e} |")
-    lines += ["", f"{result['cores']} cores. Forced host devices share all cores, which one device uses alone, too: "
-              "at best a step takes as long. Each process has one core; beyond the number of cores they share. "
+    lines += ["", f"{result['cores']} cores. Forced host devices share all cores, as the threads of one device do. "
+              "Each process has one core; beyond the number of cores they share. "
               "Neither says what accelerators or networks do; see SCALING.md for that."]
     return "\n".join(lines) + "\n"
 

@@ -41,6 +41,9 @@ Several processes, one for each host or accelerator, train together: give each t
   --heartbeat=SECONDS       if one dies, the others end after that time at the latest (60); the same
                             command, with any number of processes, goes on from the last checkpoint
 or set SERCL_COORDINATOR, SERCL_NUM_PROCESSES, SERCL_PROCESS_ID and SERCL_HEARTBEAT.
+
+One process on a CPU trains on four devices that share its cores, which is faster than one;
+XLA_FLAGS=--xla_force_host_platform_device_count=N chooses another number.
 """
 
 
