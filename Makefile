@@ -40,7 +40,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.serugcl --peer torch --json $(BENCHDIR)/serugcl.json --profile $(BENCHDIR)/profile/serugcl
 	$(BIN)/python -m benchmarks.cpc --peer torch --json $(BENCHDIR)/cpc.json --profile $(BENCHDIR)/profile/cpc
 	$(BIN)/python -m benchmarks.supcon --peer torch --json $(BENCHDIR)/supcon.json --profile $(BENCHDIR)/profile/supcon
-	$(BIN)/python -m benchmarks.input --json $(BENCHDIR)/input.json
+	$(BIN)/python -m benchmarks.input --json $(BENCHDIR)/input.json --profile $(BENCHDIR)/profile/input
 	$(BIN)/python -m benchmarks.memory --json $(BENCHDIR)/memory.json
 	$(BIN)/python -m benchmarks.dispatch --json $(BENCHDIR)/dispatch.json
 	$(BIN)/python -m benchmarks.scaling --json $(BENCHDIR)/scaling.json

@@ -2,7 +2,7 @@
 
     python -m benchmarks.input [--trainings serugcl,cpc,cpc-small,supcon] [--utterances 200,2000] [--repeats 5]
         [--batch N] [--seconds S] [--steps N] [--batches 400] [--device cpu|gpu|tpu] [--threads N] [--json FILE]
-        [--markdown FILE]
+        [--markdown FILE] [--profile DIR]
 
 Corpora of generated noise, of utterances from 2 to 14 seconds, are built as a manifest's are, in a temporary folder.
 Each method trains as `train.run` does, SERUGCL and SupCon on the smallest of them (what they compute of a corpus
@@ -12,6 +12,10 @@ the same steps with one batch that stays on the device: 1 means that input costs
 Where training would by itself keep the corpus on the device or take several steps per dispatch, "default" has that as
 well. All take turns in one process, with one compiled step; each turn starts the pipeline anew. On a CPU input and
 steps compete for the same cores.
+
+`--profile` also writes a trace of a turn from records, for TensorBoard or Perfetto, in which "waiting for input"
+stands wherever training waits; `trace` has its sum after the first batch as a share of the turn. On an accelerator
+steps go on meanwhile, so that the device is idle for no longer than that.
 
 `alone` is of processes that read `--batches` batches of CPC's waveforms of each corpus without training: their speed
 and memory, "opened" once the records are open, "reading" after the first quarter of the batches, "read" after the
@@ -52,6 +56,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="timed turns of each side")
     parser.add_argument("--batches", type=int, default=400, help="read of each corpus to follow memory")
     stepping.add_outputs(parser, plot=False)
+    parser.add_argument("--profile", type=Path, metavar="DIR", help="where to write traces of steps from records")
     arguments = parser.parse_args(argv)
     try:
         arguments.utterances = [int(size) for size in arguments.utterances.split(",")]
@@ -75,12 +80,15 @@ def chosen(arguments: argparse.Namespace, training: Training) -> Training:
     return dataclasses.replace(training, **given)
 
 
-def trained(arguments: argparse.Namespace, training: Training, corpus: "Corpus", folder: Path) -> dict[str, Any]:
+def trained(arguments: argparse.Namespace, name: str, training: Training, corpus: "Corpus",
+            folder: Path) -> dict[str, Any]:
     """Real input beside a batch that stays on the device."""
     side = input_sides.training_side(training, corpus.directory, folder / "cache", arguments.device)
     with contextlib.closing(pairs.SideProcess(side)) as process:
         process.time(0, arguments.repeats)
         told, alone = process.facts(), process.call("alone")
+        trace = {} if arguments.profile is None else {
+            "trace": process.call("trace", folder=str(arguments.profile / name))}
     seconds = {kind: np.array(turns) for kind, turns in told["seconds"].items()}
     resident = seconds[input_sides.RESIDENT]
     return {"device": told["device"], "told": {
@@ -92,7 +100,7 @@ def trained(arguments: argparse.Namespace, training: Training, corpus: "Corpus",
         "ratio": timing.spread(seconds[input_sides.REAL] / resident),
         **({"default_share_of_resident": timing.spread(resident / seconds[input_sides.DEFAULT])}
            if input_sides.DEFAULT in seconds else {}),
-        "input_alone_steps_per_second": alone}}
+        "input_alone_steps_per_second": alone, **trace}}
 
 
 def read(arguments: argparse.Namespace, corpus: "Corpus") -> dict[str, Any]:
@@ -123,7 +131,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for name in arguments.trainings:
             training = chosen(arguments, TRAININGS[name])
             corpus = (max if training.method == "cpc" else min)(corpora, key=len)
-            found = trained(arguments, training, corpus, Path(folder))
+            found = trained(arguments, name, training, corpus, Path(folder))
             models[name], device = found["told"], found["device"]
     result = {"benchmark": "input", "date": timing.now(), "repeats": arguments.repeats, "threads": arguments.threads,
               "device": device, "versions": timing.versions("jax", "jaxlib", "grain", "array_record"),
@@ -147,6 +155,9 @@ def print_result(result: dict[str, Any]) -> None:
               f"{told['resident_steps_per_second']:.4g} with a batch on the device: {100 * share['median']:.1f} % "
               f"(quartiles {100 * share['quartiles'][0]:.1f}, {100 * share['quartiles'][1]:.1f}); input alone "
               f"{told['input_alone_steps_per_second']:.4g} batches/s")
+        if trace := told.get("trace"):
+            print(f"{name}, in the trace of {trace['steps']} steps: {1e3 * trace['first_wait_seconds']:.3g} ms until "
+                  f"the first batch, then {100 * trace['waiting_share']:.2g} % of the time waiting for input")
     for told in result["alone"]:
         memory = told["memory"]
         print(f"Waveforms alone, {told['utterances']} utterances ({told['audio_bytes'] / 1e6:.0f} MB): "

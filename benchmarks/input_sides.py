@@ -1,6 +1,8 @@
 """The processes of `benchmarks.input`: training from records, and reading records alone."""
 
 import dataclasses
+import gzip
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 from . import input_stages, our_step, pairs, rss
 
 REAL, RESIDENT, DEFAULT = "real", "resident", "default"
+STEPS = "steps from records"  # as a trace names them
 
 
 class _Lying:
@@ -70,6 +73,23 @@ class Training:
         for batch, _ in self._real.dispatches(0, self._count, lambda step: False):
             self._wait(batch)
         return self._count / (time.perf_counter() - start)
+
+    def trace(self, folder: str) -> dict[str, Any]:
+        """Traces steps on batches from the records; tells, of the trace itself, how long they waited for input."""
+        import jax
+
+        from sercl_jax import feed
+
+        with jax.profiler.trace(folder, create_perfetto_trace=True), jax.profiler.TraceAnnotation(STEPS):
+            self._steps.take(self._real, 0, self._count)
+        written = max(Path(folder).rglob("perfetto_trace.json.gz"), key=lambda path: path.stat().st_mtime)
+        events = json.loads(gzip.decompress(written.read_bytes()))["traceEvents"]
+        seconds = {name: [event["dur"] / 1e6 for event in sorted(events, key=lambda event: event.get("ts", 0))
+                          if event.get("name") == name and event.get("ph") == "X"] for name in (STEPS, feed.WAITING)}
+        (whole,), (first, *later) = seconds[STEPS], seconds[feed.WAITING]
+        return {"file": str(written.relative_to(folder)), "steps": self._count, "seconds": whole,
+                "first_wait_seconds": first, "later_waits_seconds": sum(later),
+                "waiting_share": sum(later) / (whole - first)}
 
     def facts(self) -> dict[str, Any]:
         device = self._devices[0]

@@ -16,6 +16,7 @@ from sercl_jax.types import Batch, Input
 
 RESIDENT = ("auto", "yes", "no")
 SHARE = 0.25  # of an accelerator's memory that a corpus may take by itself
+WAITING = "waiting for input"  # as a trace names it
 MOST = 32  # steps in a dispatch, where it is ours to choose
 
 
@@ -73,7 +74,8 @@ class Feed:
         made = data.prefetch(lambda i: self._make(*chunks[i]), 0, len(chunks))
         while True:
             began = time.perf_counter()
-            found = next(made, None)
+            with jax.profiler.TraceAnnotation(WAITING):
+                found = next(made, None)
             self.waited += time.perf_counter() - began
             if found is None:
                 return

@@ -131,7 +131,7 @@ def test_input_json_contract(tmp_path: Path) -> None:
     out = tmp_path / "new" / "input.json"
     done = run("benchmarks.input", "--utterances", "6,21", "--trainings", "cpc-small", "--batch", "2",
                "--seconds", "0.8", "--repeats", "2", "--steps", "3", "--batches", "4", "--json", str(out),
-               "--markdown", str(tmp_path / "input.md"))
+               "--markdown", str(tmp_path / "input.md"), "--profile", str(tmp_path / "trace"))
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
     assert (result["benchmark"], result["repeats"]) == ("input", 2)
@@ -144,6 +144,13 @@ def test_input_json_contract(tmp_path: Path) -> None:
     assert told["share_of_resident"]["quartiles"] == pytest.approx(
         [1 / told["ratio"]["quartiles"][1], 1 / told["ratio"]["quartiles"][0]], rel=0.2)
     assert told["input_alone_steps_per_second"] > 0
+    trace = told["trace"]
+    assert (tmp_path / "trace" / "cpc-small" / trace["file"]).stat().st_size > 1000
+    assert 0 < trace["first_wait_seconds"] < trace["seconds"]
+    assert 0 <= trace["later_waits_seconds"] < trace["seconds"] - trace["first_wait_seconds"]
+    assert trace["waiting_share"] == pytest.approx(
+        trace["later_waits_seconds"] / (trace["seconds"] - trace["first_wait_seconds"]))
+    assert "% of the time waiting for input" in done.stdout
     assert 0 <= told["waiting_seconds"]["median"] <= told["step_seconds"]["real"]["median"]
     assert [one["utterances"] for one in result["alone"]] == [6, 21]
     for one in result["alone"]:
