@@ -106,8 +106,8 @@ def methods() -> tuple[Method, ...]:
     return (
         Method("SERUGCL", "120 nodes of 4 s", parameter_count(graph_parameters),
                serugcl_ours.analytic_flops(graphs, 1, 120), graphs.projection,
-               # Two projections for FGSM's loss and one gradient back; all of them, and back, for the loss itself.
-               3 + 2 * views, pairs / 2, 4.0, 0.05),
+               # Two projections for FGSM's loss, and back in one message; all of them, and back, for the loss itself.
+               4 + 2 * views, pairs / 2, 4.0, 0.05),
         Method("CPC", "10 s", parameter_count(jax.eval_shape(lambda: cpc.initializer(coding)(key, {}))),
                cpc_ours.analytic_flops(coding, 1, 160_000), 0, 0, 0.0, 10.0, 0.05),
         Method("SupCon, WavLM-base+", "10 s, features stored",
@@ -239,8 +239,8 @@ Each device has all P parameters and b of the B = N b utterances of a batch. A s
 
 - the gradient, by a ring all-reduce: **2 (N - 1) / N x 4 P bytes**, whatever the batch;
 - what the loss compares: **g (N - 1) b x 4 D bytes**, for g gatherings of D numbers per utterance and of their
-  gradients on the way back. SERUGCL gathers projections (D = 128, g = 9: three views there and back, two more there
-  and one back for the FGSM view's own loss), SupCon pooled vectors (D = 768, g = 2). CPC draws its negatives inside
+  gradients on the way back. SERUGCL gathers projections (D = 128, g = 10: three views there and back, two more there
+  and back for the FGSM view's own loss), SupCon pooled vectors (D = 768, g = 2). CPC draws its negatives inside
   an utterance: its loss is a sum over devices, 2 K numbers.
 
 For N = 8 devices with b = 64 utterances each, per device and step:
