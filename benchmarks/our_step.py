@@ -141,7 +141,7 @@ def used(device: "jax.Device", rows: int, variables: Any) -> tuple["jax.Device",
 
     if device.platform != "cpu":
         return (device,)
-    return parallel.shared_by(rows, sum(np.size(x) for x in jax.tree.leaves(variables)), jax.devices("cpu"))
+    return parallel.shared_by(rows, parallel.numbers_in(variables), jax.devices("cpu"))
 
 
 def chosen_device(name: str | None) -> "jax.Device":

@@ -40,7 +40,7 @@ from sercl_jax.errors import UserError
 
 # What `sercl_jax.main` sets before it trains: huge pages, and the cores of a CPU as devices (see
 # `sercl_jax.environment`). glibc reads its variable only when a program starts.
-MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+MEMORY = environment.HUGE_PAGES
 TRAINING = {**MEMORY, **environment.host_devices()}
 # Thread pools go on spinning for a while after a step; the next side must not pay for it.
 PAUSE_SECONDS = 0.02

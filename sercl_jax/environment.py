@@ -6,13 +6,14 @@ import sys
 # On every machine the same, so that results do not depend on how many cores it has: as batches are divided otherwise,
 # sums round otherwise.
 DEVICES = 4
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 _COUNT = "xla_force_host_platform_device_count"
 
 
 def huge_pages() -> dict[str, str]:
     """The variable that makes glibc ask for huge pages; none elsewhere, or where it is set already."""
     glibc = sys.platform == "linux" and "CS_GNU_LIBC_VERSION" in os.confstr_names
-    return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if glibc and "GLIBC_TUNABLES" not in os.environ else {}
+    return HUGE_PAGES if glibc and "GLIBC_TUNABLES" not in os.environ else {}
 
 
 def use_huge_pages() -> None:

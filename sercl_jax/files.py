@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,18 @@ def remove_leftovers_below(folder: Path) -> None:
     """The same for everything below a folder, which must be locked as a whole."""
     for leftover in sorted(folder.rglob(".*.tmp")):
         _remove(leftover)
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Replaces a folder by one with these files, name -> content.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:

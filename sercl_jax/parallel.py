@@ -145,6 +145,11 @@ def shared_by(rows: int, numbers: int, devices: Devices | None = None) -> tuple[
     return devices[:max(n for n in range(1, _serving(devices, rows, numbers) + 1) if rows % n == 0)]
 
 
+def numbers_in(tree: Any) -> int:
+    """How many numbers its arrays hold."""
+    return sum(int(np.size(x)) for x in jax.tree.leaves(tree))
+
+
 def _serving(devices: Devices, rows: int, numbers: int) -> int:
     if devices[0].platform != "cpu":
         return len(devices)
@@ -375,7 +380,7 @@ def apply_in_batches(predict: Callable[[Any, Mapping[str, Any]], Any], variables
     """
     total = len(next(iter(arrays.values())))
     devices = tuple(jax.local_devices())
-    devices = devices[:_serving(devices, batch_size, sum(np.size(x) for x in jax.tree.leaves(variables)))]
+    devices = devices[:_serving(devices, batch_size, numbers_in(variables))]
     size = math.ceil((batch_size if fill else min(batch_size, max(total, 1))) / len(devices)) * len(devices)
     variables = replicate(variables, devices)
     function = _mapped(predict, devices)

@@ -169,7 +169,7 @@ class _Training:
         stage = self.stage
         if stage.variables is None:
             batch = stage.batch(0)
-            self.rows = len(next(iter(batch.values())))
+            self.rows = _rows(batch)
             start = stage.init(init_key(self.seed), batch)
         else:
             start = stage.variables
@@ -179,8 +179,7 @@ class _Training:
     def _train(self, host: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Takes the steps that are left; returns the last state and the lines of the log."""
         stage, first = self.stage, int(host["step"])
-        rows = self.rows or _rows(stage, first)
-        devices = self.devices or parallel.shared_by(rows, sum(x.size for x in jax.tree.leaves(_variables(host))))
+        devices = self.devices or self._choose(host)
         directory = self.directory if parallel.is_main_process() else None
         with logs.MetricsLog(directory, stage.name, step=first, steps=stage.steps, progress=self.progress) as log:
             state = parallel.replicate(host, devices)
@@ -206,6 +205,12 @@ class _Training:
                     self._record(step, host, values, log)
             self.waited = source.waited
         return host, log.history
+
+    def _choose(self, host: dict[str, Any]) -> tuple[jax.Device, ...]:
+        """The devices, where the caller has named none."""
+        source, first = self.stage.batch, int(host["step"])
+        rows = self.rows or _rows(source.draw(first) if isinstance(source, Input) else source(first))
+        return parallel.shared_by(rows, parallel.numbers_in(_variables(host)))
 
     def _validates(self, step: int) -> bool:
         stage = self.stage
@@ -251,9 +256,8 @@ class _Training:
             self.best = (_variables(self.checkpoints.restore(host, step)), step)
 
 
-def _rows(stage: Stage, step: int) -> int:
+def _rows(batch: Mapping[str, Any]) -> int:
     """How many utterances a batch has."""
-    batch = stage.batch.draw(step) if isinstance(stage.batch, Input) else stage.batch(step)
     return len(next(iter(batch.values())))
 
 

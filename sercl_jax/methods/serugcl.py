@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -130,4 +129,4 @@ class Encoder(Trainings):
 
 def parameter_count(variables: Variables) -> int:
     """How many numbers are trained."""
-    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(variables["params"]))
+    return parallel.numbers_in(variables["params"])

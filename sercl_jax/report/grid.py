@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sercl_jax.files import atomic_path
+from sercl_jax.files import write_folder
 from sercl_jax.report import values
 from sercl_jax.report.values import Estimate
 
@@ -78,12 +78,12 @@ def write(folder: Path, grids: Sequence[Grid]) -> None:
     Raises:
       UserError: it cannot be written.
     """
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        for grid in grids:
-            (temporary / f"{grid.name}.csv").write_text(comma_separated(grid), encoding="utf-8")
-            (temporary / f"{grid.name}.tex").write_text(latex(grid.caption, grid.header, grid.body, "".join(
-                "l" if column < grid.text_columns else "r" for column in range(len(grid.header)))), encoding="utf-8")
+    texts = {}
+    for grid in grids:
+        texts[f"{grid.name}.csv"] = comma_separated(grid)
+        texts[f"{grid.name}.tex"] = latex(grid.caption, grid.header, grid.body, "".join(
+            "l" if column < grid.text_columns else "r" for column in range(len(grid.header))))
+    write_folder(folder, {name: text.encode("utf-8") for name, text in texts.items()})
 
 
 def comma_separated(grid: Grid) -> str:

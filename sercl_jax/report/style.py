@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from sercl_jax.files import atomic_path
+from sercl_jax.files import write_folder
 
 INK = "#1b1f24"
 MUTED = "#5c6670"
@@ -149,10 +149,7 @@ def save(folder: Path, drawings: Iterable[Drawing]) -> None:
     Raises:
       UserError: it cannot be written.
     """
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        for drawing in drawings:
-            (temporary / f"{drawing.name}.png").write_bytes(drawing.png)
+    write_folder(folder, {f"{drawing.name}.png": drawing.png for drawing in drawings})
 
 
 def finish(figure: Figure, name: str, title: str, caption: str, alternative: str, synthetic: bool) -> Drawing:
